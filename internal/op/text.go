@@ -1,0 +1,91 @@
+package op
+
+import (
+	"encoding/json"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/glassbox-dev/glassbox/internal/errs"
+)
+
+// FromText turns one parameter written as text (in a path, a query or on the
+// command line) into JSON, by the parameter's type: a number stays a number, a
+// string is quoted, a list is separated by commas or given repeatedly,
+// anything else must be JSON already. A parameter that the operation does not
+// know is refused.
+func (o *Op) FromText(name string, values []string) (json.RawMessage, error) {
+	t := reflect.TypeFor[string]()
+	switch f := o.in.field(name); {
+	case f != nil:
+		t = f.Type
+	case name == nodeParam:
+	case name == timeoutParam:
+		t = reflect.TypeFor[int64]()
+	default:
+		return nil, errs.BadParam(name, "unknown; known are: %s", o.in.names())
+	}
+	if t.Kind() == reflect.Slice && t != reflect.TypeFor[json.RawMessage]() {
+		return listFromText(name, t.Elem(), values)
+	}
+	if len(values) != 1 {
+		return nil, errs.BadParam(name, "given %d times; give it once", len(values))
+	}
+	return fromText(name, t, values[0])
+}
+
+func listFromText(name string, elem reflect.Type, values []string) (json.RawMessage, error) {
+	items := []json.RawMessage{}
+	for _, value := range values {
+		for part := range strings.SplitSeq(value, ",") {
+			item, err := fromText(name, elem, part)
+			if err != nil {
+				return nil, err
+			}
+			items = append(items, item)
+		}
+	}
+	return json.Marshal(items)
+}
+
+func fromText(name string, t reflect.Type, text string) (json.RawMessage, error) {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	switch t.Kind() {
+	case reflect.String:
+		return json.Marshal(text)
+	case reflect.Bool:
+		if text == "" { // "?follow" alone means yes
+			text = "true"
+		}
+		b, err := strconv.ParseBool(text)
+		if err != nil {
+			return nil, errs.BadParam(name, "must be true or false, not %q", text)
+		}
+		return json.Marshal(b)
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		n, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			return nil, errs.BadParam(name, "must be an integer, not %q", text)
+		}
+		return json.Marshal(n)
+	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		n, err := strconv.ParseUint(text, 10, 64)
+		if err != nil {
+			return nil, errs.BadParam(name, "must be an integer of at least 0, not %q", text)
+		}
+		return json.Marshal(n)
+	default:
+		if !json.Valid([]byte(text)) {
+			return nil, errs.BadParam(name, "must be JSON, not %q", text)
+		}
+		return json.RawMessage(text), nil
+	}
+}
+
+// Takes reports whether the operation has a parameter of this name.
+func (o *Op) Takes(name string) bool {
+	return o.in.field(name) != nil || slices.Contains([]string{nodeParam, timeoutParam}, name)
+}

@@ -1,0 +1,108 @@
+package memdb
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// The rows. A row belongs to one origin node, its only writer, and is
+// immutable once stored: to change one, store another with the same key.
+
+// Node is what a node says of itself.
+type Node struct {
+	Name    string    `json:"name"`
+	HTTP    string    `json:"http"`    // host:port of its API
+	RPC     string    `json:"rpc"`     // host:port other nodes reach it at
+	Version string    `json:"version"` // of its binary
+	OSPID   int       `json:"os_pid"`
+	Started time.Time `json:"started"`
+}
+
+// SandboxStatus is the observed state of a sandbox.
+type SandboxStatus string
+
+// Observed states of a sandbox. Unknown is never stored: it is what readers
+// see of a sandbox whose host is dead.
+const (
+	SandboxStarting SandboxStatus = "starting"
+	SandboxRunning  SandboxStatus = "running"
+	SandboxStopping SandboxStatus = "stopping"
+	SandboxStopped  SandboxStatus = "stopped"
+	SandboxFailed   SandboxStatus = "failed"
+	SandboxUnknown  SandboxStatus = "unknown"
+)
+
+// Sandbox is a supervision tree: its desired state (the spec) and its
+// observed one (status).
+type Sandbox struct {
+	ID       string            `json:"id"`
+	UID      string            `json:"uid"` // one per creation
+	Node     string            `json:"node"`
+	Status   SandboxStatus     `json:"status"`
+	Why      string            `json:"why,omitempty"` // of the status
+	Epoch    uint64            `json:"epoch"`         // raised by failover only
+	Failover string            `json:"failover"`
+	Labels   map[string]string `json:"labels,omitempty"`
+	Created  time.Time         `json:"created"`
+	Spec     json.RawMessage   `json:"spec"`
+}
+
+// ProcessType tells workers, which run a program, from supervisors.
+type ProcessType string
+
+// The types of process.
+const (
+	Worker     ProcessType = "worker"
+	Supervisor ProcessType = "supervisor"
+)
+
+// ProcessState is the observed state of a process.
+type ProcessState string
+
+// Observed states of a process.
+const (
+	ProcessStarting ProcessState = "starting"
+	ProcessRunning  ProcessState = "running"
+	ProcessStopping ProcessState = "stopping"
+	ProcessExited   ProcessState = "exited" // ended and not to be restarted
+	ProcessFailed   ProcessState = "failed" // could not be started, or gave up
+)
+
+// Process is one start of a child. Its PID is never used again: a restart is
+// a new process in the same slot (sandbox, child).
+type Process struct {
+	PID       string       `json:"pid"`
+	Node      string       `json:"node"`
+	Sandbox   string       `json:"sandbox"`
+	Child     string       `json:"child"` // the child's id; "" for the sandbox's root supervisor
+	Type      ProcessType  `json:"type"`
+	State     ProcessState `json:"state"`
+	Name      string       `json:"name,omitempty"` // registered name
+	OSPID     int          `json:"os_pid,omitempty"`
+	Started   time.Time    `json:"started"`
+	Restarts  int          `json:"restarts"` // how often the slot was restarted
+	Isolation string       `json:"isolation"`
+	Exit      *Exit        `json:"exit,omitempty"` // how it ended, or how its predecessor in the slot did
+}
+
+// ExitCause says in one word why a process ended.
+type ExitCause string
+
+// The causes of an exit.
+const (
+	CauseExited      ExitCause = "exited"       // by itself, with Code
+	CauseSignaled    ExitCause = "signaled"     // by Signal, from outside Glassbox
+	CauseStartFailed ExitCause = "start_failed" // never ran
+	CauseKilled      ExitCause = "killed"       // by an operation or its supervisor; By says who
+	CauseLost        ExitCause = "lost"         // its guardian died
+)
+
+// Exit is how a process ended.
+type Exit struct {
+	Cause  ExitCause `json:"cause"`
+	Code   int       `json:"code"`             // exit code; 128+n for signal n, as a shell has it
+	Signal string    `json:"signal,omitempty"` // "SIGKILL"
+	By     string    `json:"by,omitempty"`     // who killed it and why
+	Detail string    `json:"detail,omitempty"` // the error of a failed start
+	At     time.Time `json:"at"`
+}
