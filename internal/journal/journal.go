@@ -1,0 +1,144 @@
+// Package journal is a bounded sequence that is only appended to and read by
+// position: events, changes, output.
+//
+// # Usage
+//
+//	j := journal.New[string](journal.Limits{Entries: 1000}, nil)
+//	j.Append("a")
+//	items, missed := j.TryRead(after, 100)
+//	err := j.Wait(ctx, after) // until there is something behind after
+//
+// # Guarantees
+//
+// Positions are 1, 2, 3 … and never used twice. Appending never waits: beyond
+// the limits the oldest entries are dropped, and a reader that was too slow is
+// told how many it missed. Entries are shared with the readers and must not be
+// changed. An empty journal takes next to no memory.
+package journal
+
+import (
+	"context"
+	"sync"
+)
+
+// Limits bound a journal; zero means no bound of that kind. The newest entry
+// is always kept.
+type Limits struct {
+	Entries int
+	Bytes   int // as the size function counts them
+}
+
+// Item is an entry and its position.
+type Item[T any] struct {
+	Seq   uint64
+	Value T
+}
+
+// Journal is a bounded sequence. All methods may be called from several
+// goroutines at once.
+type Journal[T any] struct {
+	limits Limits
+	size   func(T) int
+
+	mu      sync.Mutex
+	values  []T // oldest first, positions without gaps
+	bytes   int
+	last    uint64
+	changed chan struct{} // made by the first that waits, closed by the next append
+}
+
+// New returns an empty journal. size may be nil if the limits have no Bytes.
+func New[T any](limits Limits, size func(T) int) *Journal[T] {
+	if size == nil {
+		size = func(T) int { return 0 }
+	}
+	return &Journal[T]{limits: limits, size: size}
+}
+
+// Append adds an entry and returns its position.
+func (j *Journal[T]) Append(v T) uint64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.values = append(j.values, v)
+	j.bytes += j.size(v)
+	j.last++
+	j.trim()
+	if j.changed != nil {
+		close(j.changed)
+		j.changed = nil
+	}
+	return j.last
+}
+
+// trim drops the oldest entries beyond the limits. Appending copies what is
+// left to new memory when the slice is full, so that what was dropped is freed.
+func (j *Journal[T]) trim() {
+	drop := 0
+	for len(j.values)-drop > 1 && j.over(len(j.values)-drop) {
+		j.bytes -= j.size(j.values[drop])
+		drop++
+	}
+	clear(j.values[:drop])
+	j.values = j.values[drop:]
+}
+
+func (j *Journal[T]) over(entries int) bool {
+	return j.limits.Entries > 0 && entries > j.limits.Entries || j.limits.Bytes > 0 && j.bytes > j.limits.Bytes
+}
+
+// Last returns the newest entry's position, 0 if there was none.
+func (j *Journal[T]) Last() uint64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.last
+}
+
+// TryRead returns up to limit entries (0: all) behind a position, and how many
+// behind it are no longer kept. A position that was not reached yet counts as
+// the newest.
+func (j *Journal[T]) TryRead(after uint64, limit int) (items []Item[T], missed uint64) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	after = min(after, j.last)
+	first := j.last - uint64(len(j.values)) + 1
+	from := max(after+1, first)
+	kept := j.values[from-first:]
+	if limit > 0 {
+		kept = kept[:min(len(kept), limit)]
+	}
+	items = make([]Item[T], len(kept))
+	for i, v := range kept {
+		items[i] = Item[T]{from + uint64(i), v}
+	}
+	return items, from - after - 1
+}
+
+// Wait waits until there is an entry behind a position, or the context ends:
+// then its error is returned.
+func (j *Journal[T]) Wait(ctx context.Context, after uint64) error {
+	for {
+		changed := j.waitFor(after)
+		if changed == nil {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// waitFor returns what the next append closes, nil if there is nothing to wait
+// for.
+func (j *Journal[T]) waitFor(after uint64) <-chan struct{} {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.last > after {
+		return nil
+	}
+	if j.changed == nil {
+		j.changed = make(chan struct{})
+	}
+	return j.changed
+}

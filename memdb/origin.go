@@ -1,0 +1,84 @@
+package memdb
+
+import (
+	"fmt"
+
+	gomemdb "github.com/hashicorp/go-memdb"
+)
+
+// origin is what is known of a node as a writer of rows. It is a row itself,
+// so that a view sees rows and origins of the same moment.
+type origin struct {
+	Name     string
+	Position // how far its changes were applied
+	Dead     bool
+	Target   Position // its rows are shown once this is reached
+}
+
+// visible reports whether the origin's rows are shown as they are.
+func (o origin) visible() bool { return !o.Dead && o.Position.Covers(o.Target) }
+
+// originIn returns a copy of an origin's row; zero but for the name if there
+// is none yet.
+func originIn(txn *gomemdb.Txn, name string) origin {
+	found, err := txn.First(origins, "id", keyOf(name, name))
+	if err != nil || found == nil { // the index never fails on a key
+		return origin{Name: name}
+	}
+	return *found.(*origin)
+}
+
+// Hide says that an origin is dead: its sandboxes are unknown now, its other
+// rows are not shown.
+func (db *DB) Hide(name string) error {
+	return db.change(name, func(o *origin) { o.Dead = true })
+}
+
+// Show says that an origin is alive and claims to be at target: its rows are
+// shown as they are once that is reached, so that nobody sees its past.
+func (db *DB) Show(name string, target Position) error {
+	return db.change(name, func(o *origin) { o.Dead, o.Target = false, target })
+}
+
+func (db *DB) change(name string, f func(*origin)) error {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	return db.write(func(txn *gomemdb.Txn) error {
+		o := originIn(txn, name)
+		f(&o)
+		return txn.Insert(origins, &o)
+	})
+}
+
+// Drop forgets all rows of an origin that left, or was reborn as incarnation.
+// What is of that incarnation already stays.
+func (db *DB) Drop(name string, below uint64) error {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	return db.write(func(txn *gomemdb.Txn) error {
+		o := originIn(txn, name)
+		if o.Incarnation >= below {
+			return nil
+		}
+		o.Position = Position{Incarnation: below}
+		if err := txn.Insert(origins, &o); err != nil {
+			return err
+		}
+		return dropRows(txn, name)
+	})
+}
+
+// dropRows deletes all rows of an origin.
+func dropRows(txn *gomemdb.Txn, name string) error {
+	for _, table := range replicated {
+		for r := range each[row](txn, table) {
+			if r.rowOrigin() != name {
+				continue
+			}
+			if _, err := remove(txn, table, r.rowID(), name); err != nil {
+				return fmt.Errorf("drop the rows of %s: %w", name, err)
+			}
+		}
+	}
+	return nil
+}

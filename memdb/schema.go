@@ -1,0 +1,111 @@
+package memdb
+
+import (
+	"encoding/json"
+	"fmt"
+
+	gomemdb "github.com/hashicorp/go-memdb"
+
+	"github.com/glassbox-dev/glassbox/internal/errs"
+)
+
+// The tables. Each has one index only, since memory goes to indexes: the key
+// is the row's id, then its origin, so that rows are sorted by id and two
+// origins never touch each other's.
+const (
+	nodes     = "nodes"
+	sandboxes = "sandboxes"
+	processes = "processes"
+	origins   = "origins"
+)
+
+// replicated are the tables whose rows travel.
+var replicated = []string{nodes, sandboxes, processes}
+
+// row is what all tables hold.
+type row interface {
+	rowID() string
+	rowOrigin() string
+}
+
+func (n *Node) rowID() string        { return n.Name }
+func (n *Node) rowOrigin() string    { return n.Name }
+func (s *Sandbox) rowID() string     { return s.ID }
+func (s *Sandbox) rowOrigin() string { return s.Node }
+func (p *Process) rowID() string     { return p.PID }
+func (p *Process) rowOrigin() string { return p.Node }
+func (o *origin) rowID() string      { return o.Name }
+func (o *origin) rowOrigin() string  { return o.Name }
+func keyOf(id, origin string) []byte { return []byte(id + "\x00" + origin + "\x00") }
+func prefixOf(id string) []byte      { return []byte(id + "\x00") }
+func errNotARow(obj any) error       { return fmt.Errorf("%T is no row", obj) }
+func indexSchema() *gomemdb.DBSchema {
+	schema := &gomemdb.DBSchema{Tables: map[string]*gomemdb.TableSchema{}}
+	for _, name := range append([]string{origins}, replicated...) {
+		schema.Tables[name] = &gomemdb.TableSchema{Name: name, Indexes: map[string]*gomemdb.IndexSchema{
+			"id": {Name: "id", Unique: true, Indexer: rowIndex{}},
+		}}
+	}
+	return schema
+}
+
+// rowIndex indexes rows by id and origin; its argument is a key.
+type rowIndex struct{}
+
+func (rowIndex) FromObject(obj any) (bool, []byte, error) {
+	r, ok := obj.(row)
+	if !ok {
+		return false, nil, errNotARow(obj)
+	}
+	return true, keyOf(r.rowID(), r.rowOrigin()), nil
+}
+
+func (rowIndex) FromArgs(args ...any) ([]byte, error) {
+	if len(args) == 1 {
+		if key, ok := args[0].([]byte); ok {
+			return key, nil
+		}
+	}
+	return nil, fmt.Errorf("the index takes one key, not %v", args)
+}
+
+func (i rowIndex) PrefixFromArgs(args ...any) ([]byte, error) { return i.FromArgs(args...) }
+
+// Change is one change of an origin's rows, as it travels.
+type Change struct {
+	Seq     uint64          `json:"seq"` // 0 in a snapshot
+	Table   string          `json:"table"`
+	ID      string          `json:"id"`
+	Deleted bool            `json:"deleted,omitempty"`
+	Row     json.RawMessage `json:"row,omitempty"`
+}
+
+// size is about what a change takes in a message.
+func (c Change) size() int { return len(c.Row) + len(c.ID) + 64 }
+
+// decode reads a change's row and checks that it is the origin's own and what
+// the change says it is.
+func (c Change) decode(origin string) (row, error) {
+	var r row
+	switch c.Table {
+	case nodes:
+		r = &Node{}
+	case sandboxes:
+		r = &Sandbox{}
+	case processes:
+		r = &Process{}
+	default:
+		return nil, errs.New(errs.BadParameter, "no table %q is replicated", c.Table)
+	}
+	if c.Deleted {
+		return nil, nil
+	}
+	if err := json.Unmarshal(c.Row, r); err != nil {
+		return nil, errs.Wrap(errs.BadParameter, err, "row %q of table %s cannot be read", c.ID, c.Table)
+	}
+	if r.rowOrigin() != origin || r.rowID() != c.ID || c.ID == "" {
+		return nil, errs.New(errs.Forbidden, "row %q of table %s belongs to node %q and is called %q: node %q may not write it",
+			c.ID, c.Table, r.rowOrigin(), r.rowID(), origin)
+	}
+	return r, nil
+}

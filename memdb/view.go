@@ -1,0 +1,156 @@
+package memdb
+
+import (
+	"encoding/json"
+	"fmt"
+	"iter"
+
+	gomemdb "github.com/hashicorp/go-memdb"
+
+	"github.com/glassbox-dev/glassbox/internal/errs"
+)
+
+// View is the state at one moment, as it is to be shown.
+type View struct{ txn *gomemdb.Txn }
+
+// View returns the state of this moment.
+func (db *DB) View() View { return View{db.db.Txn(false)} }
+
+// Digest tells how far each origin's changes have been applied, this node's
+// own included.
+func (db *DB) Digest() Digest {
+	d := Digest{}
+	for o := range each[*origin](db.db.Txn(false), origins) {
+		d[o.Name] = o.Position
+	}
+	return d
+}
+
+// each yields the rows of a table in the order of their ids.
+func each[R any](txn *gomemdb.Txn, table string) iter.Seq[R] { return eachPrefix[R](txn, table, nil) }
+
+func eachPrefix[R any](txn *gomemdb.Txn, table string, prefix []byte) iter.Seq[R] {
+	return func(yield func(R) bool) {
+		rows, err := txn.Get(table, "id_prefix", prefix)
+		if err != nil { // a table or an index that is not in the schema
+			panic(fmt.Sprintf("memdb: %s: %v", table, err))
+		}
+		for obj := rows.Next(); obj != nil; obj = rows.Next() {
+			if !yield(obj.(R)) {
+				return
+			}
+		}
+	}
+}
+
+func marshalRow(r row) (json.RawMessage, error) {
+	raw, err := json.Marshal(r)
+	if err != nil {
+		return nil, errs.Wrap(errs.Internal, err, "row %q cannot be written", r.rowID())
+	}
+	return raw, nil
+}
+
+// Nodes returns the rows of the live nodes, sorted by name.
+func (v View) Nodes() []Node { return shown[Node](v, nodes) }
+
+// Node returns a live node's row.
+func (v View) Node(name string) (Node, bool) { return one[Node](v, nodes, name) }
+
+// Processes returns the processes of the live nodes, sorted by pid.
+func (v View) Processes() []Process { return shown[Process](v, processes) }
+
+// Process returns a process of a live node.
+func (v View) Process(pid string) (Process, bool) { return one[Process](v, processes, pid) }
+
+// shown returns copies of the visible rows of a table.
+func shown[R any](v View, table string) []R {
+	list := []R{}
+	visible := v.visibility()
+	for r := range each[row](v.txn, table) {
+		if visible(r.rowOrigin()) {
+			list = append(list, *any(r).(*R))
+		}
+	}
+	return list
+}
+
+func one[R any](v View, table, id string) (R, bool) {
+	for r := range eachPrefix[row](v.txn, table, prefixOf(id)) {
+		if originIn(v.txn, r.rowOrigin()).visible() {
+			return *any(r).(*R), true
+		}
+	}
+	var none R
+	return none, false
+}
+
+// visibility remembers what it found: there are few origins and many rows.
+func (v View) visibility() func(origin string) bool {
+	known := map[string]bool{}
+	return func(name string) bool {
+		visible, ok := known[name]
+		if !ok {
+			visible = originIn(v.txn, name).visible()
+			known[name] = visible
+		}
+		return visible
+	}
+}
+
+// Sandboxes returns the sandboxes of all nodes, sorted by id; those of a node
+// that is dead, or back and not caught up with, are unknown.
+func (v View) Sandboxes() []Sandbox {
+	list := []Sandbox{}
+	for s := range each[*Sandbox](v.txn, sandboxes) {
+		list = append(list, v.show(s))
+	}
+	return list
+}
+
+// Sandbox returns a sandbox by id. Should two nodes have one of the same id,
+// one that is not unknown is preferred, then the higher epoch, then the node's
+// name.
+func (v View) Sandbox(id string) (Sandbox, bool) {
+	var best Sandbox
+	found := false
+	for s := range eachPrefix[*Sandbox](v.txn, sandboxes, prefixOf(id)) {
+		if shown := v.show(s); !found || better(shown, best) {
+			best, found = shown, true
+		}
+	}
+	return best, found
+}
+
+func better(a, b Sandbox) bool {
+	if known := a.Status != SandboxUnknown; known != (b.Status != SandboxUnknown) {
+		return known
+	}
+	if a.Epoch != b.Epoch {
+		return a.Epoch > b.Epoch
+	}
+	return a.Node < b.Node
+}
+
+func (v View) show(s *Sandbox) Sandbox {
+	shown := *s
+	if o := originIn(v.txn, s.Node); !o.visible() {
+		shown.Status = SandboxUnknown
+		shown.Why = fmt.Sprintf("node %s is dead; it last said: %s", s.Node, s.Status)
+		if !o.Dead {
+			shown.Why = fmt.Sprintf("node %s is back, and what it says now is on its way", s.Node)
+		}
+	}
+	return shown
+}
+
+// Len returns how many replicated rows there are, hidden ones included.
+func (v View) Len() int {
+	n := 0
+	for _, table := range replicated {
+		for range each[row](v.txn, table) {
+			n++
+		}
+	}
+	return n
+}

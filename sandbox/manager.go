@@ -1,0 +1,252 @@
+package sandbox
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/glassbox-dev/glassbox/internal/errs"
+	"github.com/glassbox-dev/glassbox/memdb"
+)
+
+// Limits of a manager.
+const (
+	DefaultMaxSandboxes = 1000
+	DefaultMaxProcesses = 10000
+)
+
+// Config is what a [Manager] needs.
+type Config struct {
+	Node         string           // this node's name, the first part of its pids
+	Incarnation  func() uint64    // this start of the node; asked for each pid
+	Runtime      Runtime          // starts the programs
+	Store        Store            // takes the rows
+	Now          func() time.Time // nil is time.Now
+	OnEvent      func(Event)      // nil tells nobody
+	Log          *slog.Logger     // nil discards
+	MaxSandboxes int              // zero is DefaultMaxSandboxes
+	MaxProcesses int              // programs in all; zero is DefaultMaxProcesses
+}
+
+// Manager owns the sandboxes of this node. All methods may be called from
+// several goroutines at once.
+type Manager struct {
+	cfg    Config
+	serial atomic.Uint64 // of pids
+
+	mu    sync.Mutex
+	ctx   context.Context // Run's; nil before
+	over  bool            // Run's context has ended
+	trees map[string]*tree
+	pids  map[string]*slot // current and recent ones
+	tasks sync.WaitGroup   // what Run waits for; added to under mu only while !over
+}
+
+// NewManager makes a manager; it starts nothing.
+func NewManager(cfg Config) *Manager {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.OnEvent == nil {
+		cfg.OnEvent = func(Event) {}
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.MaxSandboxes <= 0 {
+		cfg.MaxSandboxes = DefaultMaxSandboxes
+	}
+	if cfg.MaxProcesses <= 0 {
+		cfg.MaxProcesses = DefaultMaxProcesses
+	}
+	return &Manager{cfg: cfg, trees: make(map[string]*tree), pids: make(map[string]*slot)}
+}
+
+// Run keeps the sandboxes running until ctx ends, then stops them all, each in
+// reverse order of its children and with their shutdown times, and returns when
+// nothing is left. It can be called once.
+func (m *Manager) Run(ctx context.Context) error {
+	m.mu.Lock()
+	m.ctx = ctx
+	m.mu.Unlock()
+	<-ctx.Done()
+	m.mu.Lock()
+	m.over = true
+	m.mu.Unlock()
+	m.tasks.Wait()
+	return nil
+}
+
+// goTask runs f so that Run waits for it; false if Run does not run.
+// The caller holds mu.
+func (m *Manager) goTask(f func()) bool {
+	if m.ctx == nil || m.over || m.ctx.Err() != nil {
+		return false
+	}
+	m.tasks.Go(f)
+	return true
+}
+
+// Wait says how long [Manager.Create] waits.
+type Wait string
+
+// The waits.
+const (
+	WaitRunning Wait = "running" // until all children were started, or one could not be
+	WaitPlaced  Wait = "placed"  // not for the start
+)
+
+// Create starts a sandbox. With WaitRunning it returns when all children were
+// started; when one cannot be, the error says which and why, and the failed
+// sandbox stays visible until it is destroyed. When ctx ends first the sandbox
+// goes on starting. Kinds: bad_spec, already_exists, conflict (a limit, or the
+// node is stopping), timeout.
+func (m *Manager) Create(ctx context.Context, spec Spec, wait Wait) (memdb.Sandbox, error) {
+	if wait != WaitRunning && wait != WaitPlaced {
+		return memdb.Sandbox{}, errs.BadParam("wait", "is %q: use %q or %q", wait, WaitRunning, WaitPlaced)
+	}
+	if err := spec.Validate(); err != nil {
+		return memdb.Sandbox{}, err
+	}
+	if err := m.isHere(spec); err != nil {
+		return memdb.Sandbox{}, err
+	}
+	t := newTree(m, spec.WithDefaults())
+	if err := m.add(t); err != nil {
+		return memdb.Sandbox{}, err
+	}
+	if wait == WaitPlaced {
+		return t.placed(ctx)
+	}
+	return t.running(ctx)
+}
+
+// isHere refuses a spec that names another node.
+func (m *Manager) isHere(spec Spec) error {
+	if spec.Placement == nil || spec.Placement.Node == "" || spec.Placement.Node == m.cfg.Node {
+		return nil
+	}
+	return errs.New(errs.Conflict, "the spec's placement names node %q, but this is %q: ask that node, or leave placement.node empty",
+		spec.Placement.Node, m.cfg.Node)
+}
+
+// add takes a tree in and starts its goroutine, if the limits allow.
+func (m *Manager) add(t *tree) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, taken := m.trees[t.spec.ID]; taken {
+		return errs.New(errs.AlreadyExists, "sandbox %q already exists on node %q: destroy it first, or choose another id", t.spec.ID, m.cfg.Node)
+	}
+	if len(m.trees) >= m.cfg.MaxSandboxes {
+		return errs.New(errs.Conflict, "node %q has %d sandboxes and takes no more: destroy one, or name another node", m.cfg.Node, len(m.trees))
+	}
+	processes := len(t.slots)
+	for _, other := range m.trees {
+		processes += len(other.slots)
+	}
+	if processes > m.cfg.MaxProcesses {
+		return errs.New(errs.Conflict, "node %q would have %d processes and takes at most %d: destroy a sandbox, or name another node",
+			m.cfg.Node, processes, m.cfg.MaxProcesses)
+	}
+	ctx := m.ctx
+	if !m.goTask(func() { t.run(ctx) }) {
+		return errs.New(errs.NotReady, "node %q starts no sandboxes now, it is starting or stopping: try again later or on another node", m.cfg.Node)
+	}
+	m.trees[t.spec.ID] = t
+	return nil
+}
+
+// Destroy stops a sandbox, its children in reverse order and with their
+// shutdown times, and forgets it. It returns nil only when nothing of it is
+// left. When ctx ends first the sandbox goes on stopping. Kinds: not_found,
+// timeout.
+func (m *Manager) Destroy(ctx context.Context, id string) error {
+	t, err := m.tree(id)
+	if err != nil {
+		return err
+	}
+	t.destroy()
+	select {
+	case <-t.gone:
+		return nil
+	case <-ctx.Done():
+		return errs.Wrap(errs.Timeout, ctx.Err(), "sandbox %q is still stopping, it goes on doing so: ask again later", id)
+	}
+}
+
+// Info is what the node that runs a sandbox knows of it.
+type Info struct {
+	Sandbox   memdb.Sandbox   `json:"sandbox"`
+	Processes []memdb.Process `json:"processes"` // its supervisor first, then the children in the spec's order
+	History   []memdb.Process `json:"history"`   // the newest ended processes, oldest first, at most 32
+}
+
+// Info tells all about a sandbox of this node. Kind: not_found.
+func (m *Manager) Info(id string) (Info, error) {
+	t, err := m.tree(id)
+	if err != nil {
+		return Info{}, err
+	}
+	return t.info(), nil
+}
+
+// Processes returns the rows of all current processes of this node, sorted by
+// pid.
+func (m *Manager) Processes() []memdb.Process {
+	m.mu.Lock()
+	trees := make([]*tree, 0, len(m.trees))
+	for _, t := range m.trees {
+		trees = append(trees, t)
+	}
+	m.mu.Unlock()
+	var rows []memdb.Process
+	for _, t := range trees {
+		rows = append(rows, t.info().Processes...)
+	}
+	slices.SortFunc(rows, func(a, b memdb.Process) int { return strings.Compare(a.PID, b.PID) })
+	return rows
+}
+
+// tree finds a sandbox.
+func (m *Manager) tree(id string) (*tree, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if t, ok := m.trees[id]; ok {
+		return t, nil
+	}
+	return nil, errs.New(errs.NotFound, "no sandbox %q on node %q: see which there are with sandbox.list", id, m.cfg.Node)
+}
+
+// forget removes a tree and its pids.
+func (m *Manager) forget(t *tree) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.trees, t.spec.ID)
+	for pid, s := range m.pids {
+		if s.tree == t {
+			delete(m.pids, pid)
+		}
+	}
+}
+
+// nextPID makes a pid that was never used.
+func (m *Manager) nextPID() string {
+	return formatPID(m.cfg.Node, m.cfg.Incarnation(), m.serial.Add(1))
+}
+
+// emit tells the hook and the log.
+func (m *Manager) emit(e Event) {
+	m.cfg.Log.Debug("sandbox event", "type", e.Type, "subject", e.Subject, "why", e.Why)
+	m.cfg.OnEvent(e)
+}
+
+// stored logs a store that failed: the programs go on, the view of them is old.
+func (m *Manager) stored(what, key string, err error) {
+	if err != nil {
+		m.cfg.Log.Error("row not stored", "table", what, "key", key, "error", err)
+	}
+}

@@ -1,0 +1,258 @@
+package sandbox_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/glassbox-dev/glassbox/internal/errs"
+	"github.com/glassbox-dev/glassbox/memdb"
+	"github.com/glassbox-dev/glassbox/sandbox"
+)
+
+// rows is a store in a map.
+type rows struct {
+	mu        sync.Mutex
+	sandboxes map[string]memdb.Sandbox
+	processes map[string]memdb.Process
+	refuse    error
+}
+
+func (r *rows) PutSandbox(row memdb.Sandbox) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sandboxes[row.ID] = row
+	return r.refuse
+}
+func (r *rows) DeleteSandbox(id string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.sandboxes, id)
+	return nil
+}
+func (r *rows) PutProcess(row memdb.Process) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.processes[row.PID] = row
+	return nil
+}
+func (r *rows) DeleteProcess(pid string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.processes, pid)
+	return nil
+}
+
+// fakeRuntime runs no programs: "live" runs until it is killed, "short" for a
+// second and exits with 1, "once" for a second and exits with 0, "absent" does
+// not exist.
+type fakeRuntime struct{ tasks []sandbox.Task }
+
+func (f *fakeRuntime) Start(_ context.Context, task sandbox.Task) (sandbox.Process, error) {
+	f.tasks = append(f.tasks, task)
+	p := &fakeProcess{n: len(f.tasks), done: make(chan struct{}), end: make(chan memdb.Exit, 4)}
+	switch task.Exec[0] {
+	case "absent":
+		return nil, errs.New(errs.BadSpec, "program %q does not exist", "absent")
+	case "short":
+		time.AfterFunc(time.Second, func() { p.end <- memdb.Exit{Cause: memdb.CauseExited, Code: 1} })
+	case "once":
+		time.AfterFunc(time.Second, func() { p.end <- memdb.Exit{Cause: memdb.CauseExited} })
+	}
+	go func() {
+		p.exit = <-p.end
+		p.exit.At = time.Now()
+		close(p.done)
+	}()
+	return p, nil
+}
+
+type fakeProcess struct {
+	n    int
+	done chan struct{}
+	end  chan memdb.Exit
+	exit memdb.Exit
+}
+
+func (p *fakeProcess) OSPID() int                  { return 1000 + p.n }
+func (p *fakeProcess) Signal(syscall.Signal) error { return nil }
+func (p *fakeProcess) Done() <-chan struct{}       { return p.done }
+func (p *fakeProcess) Exit() memdb.Exit            { return p.exit }
+func (p *fakeProcess) Stop(grace time.Duration) {
+	time.Sleep(min(grace, time.Second))
+	_ = p.Kill(context.Background())
+}
+func (p *fakeProcess) Kill(context.Context) error {
+	select {
+	case p.end <- memdb.Exit{Cause: memdb.CauseKilled, Code: 137, Signal: "SIGKILL"}:
+	default:
+	}
+	<-p.done
+	return nil
+}
+
+// world is a running manager in a bubble.
+type world struct {
+	*sandbox.Manager
+	store  *rows
+	events []string
+}
+
+func inBubble(t *testing.T, test func(t *testing.T, w *world)) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{store: &rows{sandboxes: map[string]memdb.Sandbox{}, processes: map[string]memdb.Process{}}}
+		var mu sync.Mutex
+		w.Manager = sandbox.NewManager(sandbox.Config{
+			Node: "n1", Incarnation: func() uint64 { return 35 }, Runtime: &fakeRuntime{}, Store: w.store,
+			MaxSandboxes: 3, MaxProcesses: 4,
+			OnEvent: func(e sandbox.Event) {
+				mu.Lock()
+				defer mu.Unlock()
+				w.events = append(w.events, fmt.Sprintf("%s %s: %s", e.Type, e.Subject, e.Why))
+			},
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		_, err := w.Create(ctx, programs("early", "live"), sandbox.WaitPlaced)
+		require.Equal(t, errs.NotReady, errs.KindOf(err))
+		go func() { done <- w.Run(ctx) }()
+		synctest.Wait()
+		defer func() {
+			cancel()
+			require.NoError(t, <-done)
+		}()
+		test(t, w)
+	})
+}
+
+func programs(id string, execs ...string) sandbox.Spec {
+	s := sandbox.Spec{ID: id}
+	for i, exec := range execs {
+		s.Children = append(s.Children, sandbox.Child{ID: fmt.Sprint("c", i), Run: &sandbox.Run{Exec: []string{exec}}})
+	}
+	return s
+}
+
+func TestLifeOfASandbox(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		row, err := w.Create(t.Context(), programs("shop", "live", "live"), sandbox.WaitRunning)
+		require.NoError(t, err)
+		require.Equal(t, memdb.SandboxRunning, row.Status)
+		require.Len(t, w.Processes(), 3)
+		info, err := w.Info("shop")
+		require.NoError(t, err)
+		pid := info.Processes[1].PID
+		require.Regexp(t, `^n1\.z\.\d$`, pid)
+		require.NoError(t, w.Kill(t.Context(), pid, sandbox.ReasonKill, false, "ann"))
+		synctest.Wait()
+		_, err = w.Process(pid)
+		require.Equal(t, errs.NotFound, errs.KindOf(err))
+		require.Contains(t, errs.From(err).Why, "ended by SIGKILL, kill by ann; the slot now runs n1.z.5")
+		require.Error(t, w.Kill(t.Context(), pid, sandbox.ReasonKill, false, "ann"))
+		now, err := w.Process("n1.z.5")
+		require.NoError(t, err)
+		require.Equal(t, 1, now.Restarts)
+		require.Equal(t, "kill by ann", now.Exit.By)
+		old, err := w.Logs(pid)
+		require.NoError(t, err, "an old pid still has its log")
+		entries, _, _, _ := old.Read(t.Context(), 0, 0, false)
+		require.Len(t, entries, 3)
+		begin := time.Now()
+		require.NoError(t, w.Kill(t.Context(), "n1.z.5", sandbox.ReasonShutdown, false, "ann"))
+		require.Equal(t, time.Second, time.Since(begin))
+		require.NoError(t, w.Destroy(t.Context(), "shop"))
+		require.Empty(t, w.store.sandboxes)
+		require.Empty(t, w.store.processes)
+		require.Equal(t, errs.NotFound, errs.KindOf(w.Destroy(t.Context(), "shop")))
+		require.Contains(t, w.events, "ProcessRestarted n1.z.5: "+pid+" ended: ended by SIGKILL, kill by ann")
+		require.Equal(t, "SandboxDestroyed shop: destroyed on request", w.events[len(w.events)-1])
+	})
+}
+
+func TestProgramThatDoesNotExist(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		_, err := w.Create(t.Context(), programs("shop", "live", "absent"), sandbox.WaitRunning)
+		require.Equal(t, errs.BadSpec, errs.KindOf(err))
+		require.ErrorContains(t, err, `program "absent" does not exist`)
+		require.Equal(t, "/children/1/run", errs.From(err).Faults[0].Pointer)
+		require.False(t, errs.From(err).Definite(), "the failed sandbox is there")
+		info, err := w.Info("shop")
+		require.NoError(t, err)
+		require.Equal(t, memdb.SandboxFailed, info.Sandbox.Status)
+		require.Contains(t, info.Sandbox.Why, `child "c1"`)
+		require.Equal(t, memdb.ProcessFailed, info.Processes[0].State)
+		require.NoError(t, w.Destroy(t.Context(), "shop"))
+	})
+}
+
+func TestIntensityExceeded(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		_, err := w.Create(t.Context(), programs("shop", "short"), sandbox.WaitRunning)
+		require.NoError(t, err)
+		time.Sleep(time.Minute)
+		info, err := w.Info("shop")
+		require.NoError(t, err)
+		require.Equal(t, memdb.SandboxFailed, info.Sandbox.Status)
+		require.Contains(t, info.Sandbox.Why, "4 restarts within 5s are more than the 3 allowed")
+		require.Len(t, info.History, 4)
+		require.Equal(t, errs.NotFound, errs.KindOf(w.Kill(t.Context(), info.Processes[1].PID, sandbox.ReasonKill, false, "ann")))
+	})
+}
+
+func TestRefusals(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		create := func(s sandbox.Spec, wait sandbox.Wait) errs.Kind {
+			_, err := w.Create(t.Context(), s, wait)
+			return errs.KindOf(err)
+		}
+		require.Equal(t, errs.BadParameter, create(programs("a", "live"), "soon"))
+		require.Equal(t, errs.BadSpec, create(sandbox.Spec{}, sandbox.WaitRunning))
+		elsewhere := programs("a", "live")
+		elsewhere.Placement = &sandbox.Placement{Node: "n2"}
+		require.Equal(t, errs.Conflict, create(elsewhere, sandbox.WaitRunning))
+		require.Empty(t, create(programs("a", "live"), sandbox.WaitPlaced))
+		require.Equal(t, errs.AlreadyExists, create(programs("a", "live"), sandbox.WaitPlaced))
+		require.Equal(t, errs.Conflict, create(programs("b", "live", "live", "live", "live"), sandbox.WaitPlaced))
+		require.Empty(t, create(programs("b", "live"), sandbox.WaitRunning))
+		require.Empty(t, create(programs("c", "live"), sandbox.WaitRunning))
+		require.Equal(t, errs.Conflict, create(programs("d", "live"), sandbox.WaitRunning))
+		info, err := w.Info("a")
+		require.NoError(t, err)
+		root := info.Processes[0].PID
+		require.Equal(t, errs.Conflict, errs.KindOf(w.Kill(t.Context(), root, sandbox.ReasonKill, false, "ann")))
+		_, err = w.Process(root)
+		require.NoError(t, err)
+		require.Equal(t, errs.NotFound, errs.KindOf(w.Kill(t.Context(), "n1.z.zz", sandbox.ReasonKill, false, "ann")))
+		require.Equal(t, errs.BadParameter, errs.KindOf(w.Kill(t.Context(), root, "whim", false, "ann")))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		require.Equal(t, errs.Timeout, errs.KindOf(w.Destroy(ctx, "a")), "it takes its grace time")
+		require.NoError(t, w.Destroy(t.Context(), "a"))
+		w.store.refuse = errors.New("full")
+		require.Equal(t, errs.Internal, create(programs("e", "live"), sandbox.WaitRunning))
+		w.store.refuse = nil
+	})
+}
+
+func TestEndOfRunStopsAll(t *testing.T) {
+	var w *world
+	inBubble(t, func(t *testing.T, running *world) {
+		w = running
+		s := programs("shop", "live", "once")
+		s.Children[1].Restart = "transient"
+		_, err := w.Create(t.Context(), s, sandbox.WaitRunning)
+		require.NoError(t, err)
+		time.Sleep(time.Minute)
+	})
+	require.Equal(t, memdb.SandboxStopped, w.store.sandboxes["shop"].Status)
+	for _, p := range w.store.processes {
+		require.NotEqual(t, memdb.ProcessRunning, p.State, "%+v", p)
+	}
+}

@@ -1,0 +1,120 @@
+package sandbox
+
+import (
+	"encoding/json"
+
+	"github.com/glassbox-dev/glassbox/internal/errs"
+)
+
+// Parse reads a spec strictly: an unknown, repeated or ill-typed field is a
+// fault, and so is all that [Spec.Validate] finds. The error, of kind bad_spec,
+// lists every fault with its JSON pointer. Defaults are not filled in.
+func Parse(raw []byte) (Spec, error) {
+	var f faults
+	if err := checkJSON(raw); err != nil {
+		return Spec{}, errs.Wrap(errs.BadSpec, err, "the spec is not valid JSON").
+			WithFaults([]errs.Fault{{Pointer: "", Message: err.Error()}})
+	}
+	s := f.spec(raw)
+	// What could not be read is left out, and is not to be told a second time.
+	read := make(map[string]bool)
+	for _, fault := range f.list {
+		read[fault.Pointer] = true
+	}
+	var more faults
+	s.check(&more)
+	for _, fault := range more.list {
+		if !read[fault.Pointer] {
+			f.list = append(f.list, fault)
+		}
+	}
+	return s, f.err()
+}
+
+// Wants, for messages.
+const (
+	aText     = "a text"
+	anInteger = "an integer"
+	texts     = "an object of texts"
+)
+
+func (f *faults) spec(raw json.RawMessage) (s Spec) {
+	f.members("", raw, readers{
+		"id":           into(f, &s.ID, aText),
+		"labels":       into(f, &s.Labels, texts),
+		"strategy":     into(f, &s.Strategy, aText),
+		"max_restarts": into(f, &s.MaxRestarts, anInteger),
+		"max_seconds":  into(f, &s.MaxSeconds, anInteger),
+		"children": f.each(func(at string, raw json.RawMessage) {
+			s.Children = append(s.Children, f.child(at, raw))
+		}),
+		"isolation": into(f, &s.Isolation, aText),
+		"network":   into(f, &s.Network, aText),
+		"mounts": f.each(func(at string, raw json.RawMessage) {
+			s.Mounts = append(s.Mounts, f.mount(at, raw))
+		}),
+		"placement": func(at string, raw json.RawMessage) {
+			s.Placement = f.placement(at, raw)
+		},
+		"failover": into(f, &s.Failover, aText),
+	})
+	return s
+}
+
+func (f *faults) child(at string, raw json.RawMessage) (c Child) {
+	f.members(at, raw, readers{
+		"id":           into(f, &c.ID, aText),
+		"run":          func(at string, raw json.RawMessage) { c.Run = f.run(at, raw) },
+		"name":         into(f, &c.Name, aText),
+		"restart":      into(f, &c.Restart, aText),
+		"shutdown_ms":  into(f, &c.ShutdownMS, anInteger),
+		"env":          into(f, &c.Env, texts),
+		"limits":       func(at string, raw json.RawMessage) { c.Limits = f.limits(at, raw) },
+		"strategy":     into(f, &c.Strategy, aText),
+		"max_restarts": into(f, &c.MaxRestarts, anInteger),
+		"max_seconds":  into(f, &c.MaxSeconds, anInteger),
+		"children":     into(f, &c.Children, "a list"),
+	})
+	return c
+}
+
+func (f *faults) run(at string, raw json.RawMessage) *Run {
+	r := new(Run)
+	f.members(at, raw, readers{
+		"exec": f.each(func(at string, raw json.RawMessage) {
+			var arg string
+			into(f, &arg, aText)(at, raw)
+			r.Exec = append(r.Exec, arg)
+		}),
+		"dir": into(f, &r.Dir, aText),
+	})
+	return r
+}
+
+func (f *faults) limits(at string, raw json.RawMessage) *Limits {
+	l := new(Limits)
+	f.members(at, raw, readers{
+		"memory_mb": into(f, &l.MemoryMB, anInteger),
+		"cpus":      into(f, &l.CPUs, "a number"),
+		"pids":      into(f, &l.Pids, anInteger),
+	})
+	return l
+}
+
+func (f *faults) mount(at string, raw json.RawMessage) (m Mount) {
+	f.members(at, raw, readers{
+		"source":   into(f, &m.Source, aText),
+		"target":   into(f, &m.Target, aText),
+		"readonly": into(f, &m.ReadOnly, "true or false"),
+	})
+	return m
+}
+
+func (f *faults) placement(at string, raw json.RawMessage) *Placement {
+	p := new(Placement)
+	f.members(at, raw, readers{
+		"node":   into(f, &p.Node, aText),
+		"spread": into(f, &p.Spread, "true or false"),
+	})
+	return p
+}

@@ -1,0 +1,122 @@
+package sandbox
+
+import (
+	"context"
+	"time"
+
+	"github.com/glassbox-dev/glassbox/internal/errs"
+	"github.com/glassbox-dev/glassbox/memdb"
+)
+
+// Reason says how [Manager.Kill] ends a process.
+type Reason string
+
+// The reasons. Either way the process's supervisor then restarts it by its
+// rules.
+const (
+	ReasonKill     Reason = "kill"     // SIGKILL to the tree, at once
+	ReasonShutdown Reason = "shutdown" // SIGTERM, then SIGKILL after the child's shutdown time
+)
+
+// Kill ends a process and all its descendants, and returns when nothing of them
+// is left. Force makes a shutdown a kill: no time to end is given. By says who
+// wants it, for the process's exit. When ctx ends first the killing goes on.
+// Kinds: bad_parameter, not_found, conflict (a supervisor), timeout.
+func (m *Manager) Kill(ctx context.Context, pid string, reason Reason, force bool, by string) error {
+	if reason != ReasonKill && reason != ReasonShutdown {
+		return errs.BadParam("reason", "is %q: use %q or %q", reason, ReasonKill, ReasonShutdown)
+	}
+	s, err := m.slot(pid)
+	if err != nil {
+		return err
+	}
+	proc, err := s.target(pid, string(reason)+" by "+by)
+	if err != nil {
+		return err
+	}
+	if err := m.end(ctx, proc, s.grace(reason, force)); err != nil {
+		return errs.Wrap(errs.Timeout, err, "process %s has not ended yet, killing it goes on: ask again later", pid)
+	}
+	return nil
+}
+
+// end stops a process or returns ctx's error.
+func (m *Manager) end(ctx context.Context, proc Process, grace time.Duration) error {
+	if grace == 0 {
+		return proc.Kill(ctx)
+	}
+	m.mu.Lock()
+	// When Run is over already the supervisors are stopping all processes.
+	m.goTask(func() { proc.Stop(grace) })
+	m.mu.Unlock()
+	select {
+	case <-proc.Done():
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Logs returns the log of a process's slot. The pid may be that of one of the
+// slot's 16 newest processes. Kinds: not_found, conflict (a supervisor).
+func (m *Manager) Logs(pid string) (*Log, error) {
+	s, err := m.slot(pid)
+	if err != nil {
+		return nil, err
+	}
+	return s.log, nil
+}
+
+// Process returns the row of a process. An ended process that was replaced is
+// not_found, with the pid that replaced it as why.
+func (m *Manager) Process(pid string) (memdb.Process, error) {
+	if row, ok := m.rootRow(pid); ok {
+		return row, nil
+	}
+	s, err := m.slot(pid)
+	if err != nil {
+		return memdb.Process{}, err
+	}
+	row := s.current()
+	if row.PID != pid {
+		return memdb.Process{}, s.replaced(pid)
+	}
+	return row, nil
+}
+
+// slot finds the slot a pid is or was of.
+func (m *Manager) slot(pid string) (*slot, error) {
+	if row, ok := m.rootRow(pid); ok {
+		return nil, errs.New(errs.Conflict, "%s is the supervisor of sandbox %q and no program: name one of its children, or destroy the sandbox", pid, row.Sandbox)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if s, ok := m.pids[pid]; ok {
+		return s, nil
+	}
+	return nil, errs.New(errs.NotFound, "no process %q on node %q: see which there are with process.list", pid, m.cfg.Node)
+}
+
+// rootRow finds the supervisor with the pid.
+func (m *Manager) rootRow(pid string) (memdb.Process, bool) {
+	m.mu.Lock()
+	var found *tree
+	for _, t := range m.trees {
+		if t.rootPID == pid {
+			found = t
+		}
+	}
+	m.mu.Unlock()
+	if found == nil {
+		return memdb.Process{}, false
+	}
+	return found.info().Processes[0], true
+}
+
+// index makes a pid resolve to its slot, and forgets the slot's oldest one.
+func (m *Manager) index(pid, forget string, s *slot) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.pids[pid] = s
+	delete(m.pids, forget)
+}

@@ -1,0 +1,54 @@
+package sandbox
+
+import (
+	"context"
+	"syscall"
+	"time"
+
+	"github.com/glassbox-dev/glassbox/memdb"
+)
+
+// Runtime starts programs: a driver. Package exec is the one there is.
+type Runtime interface {
+	// Start starts a program and returns when it runs. An error says that it
+	// does not run, and why; when ctx ended first, nothing of it is left behind
+	// either.
+	Start(ctx context.Context, task Task) (Process, error)
+}
+
+// Task is one program to start.
+type Task struct {
+	PID  string            // Glassbox's pid: unique, also the mark the program is found by
+	Exec []string          // the program and its arguments, at least the program
+	Env  map[string]string // all of its environment, beside a PATH and the mark
+	Dir  string            // absolute working directory; "" is "/"
+	Log  *Log              // takes what it prints; nil drops it
+}
+
+// Process is one started program and all its descendants: its tree.
+type Process interface {
+	// OSPID is the operating system's id of the program itself.
+	OSPID() int
+	// Signal sends a signal to the program itself, not to its descendants.
+	Signal(sig syscall.Signal) error
+	// Stop sends SIGTERM to the program, kills the tree after grace, and
+	// returns when nothing of it is left. A grace of zero kills at once.
+	Stop(grace time.Duration)
+	// Kill kills the tree with SIGKILL and returns when nothing of it is left
+	// or ctx ends; the killing goes on.
+	Kill(ctx context.Context) error
+	// Done is closed when nothing of the tree is left and all its output is in
+	// the log.
+	Done() <-chan struct{}
+	// Exit tells how the program ended. It is valid after Done is closed.
+	Exit() memdb.Exit
+}
+
+// Store takes the rows of this node's sandboxes and processes. Storing
+// replaces the row of the same key, deleting what is not there is no error.
+type Store interface {
+	PutSandbox(row memdb.Sandbox) error
+	DeleteSandbox(id string) error
+	PutProcess(row memdb.Process) error
+	DeleteProcess(pid string) error
+}

@@ -1,0 +1,141 @@
+package exec
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxPacket bounds a message, in bytes: the socket's buffer must hold it.
+const maxPacket = 128 << 10
+
+// errTooLarge says that a message is over maxPacket.
+var errTooLarge = fmt.Errorf("the message is over the limit of %d bytes", maxPacket)
+
+// Operations of a message.
+const (
+	opStart       = "start"        // node: start Argv; two files follow: stdout, stderr
+	opStarted     = "started"      // guardian: it runs as OSPID
+	opStartFailed = "start_failed" // guardian: it does not, Error says why
+	opSignal      = "signal"       // node: send Signal to the program itself
+	opKill        = "kill"         // node: kill the whole tree; the answer is exited
+	opExited      = "exited"       // guardian: it ended, and nothing of it is left
+	opMembers     = "members"      // guardian: processes of trees that cannot be told from outside
+)
+
+// message is one packet between node and guardian. Which fields are used is
+// said at the operations.
+type message struct {
+	Op        string     `json:"op"`
+	ID        string     `json:"id,omitempty"` // the tree's: Glassbox's pid
+	Path      string     `json:"path,omitempty"`
+	Argv      []string   `json:"argv,omitempty"`
+	Env       []string   `json:"env,omitempty"`
+	Dir       string     `json:"dir,omitempty"`
+	OSPID     int        `json:"os_pid,omitempty"`
+	Birth     uint64     `json:"birth,omitempty"` // of OSPID
+	Signal    int        `json:"signal,omitempty"`
+	Code      int        `json:"code,omitempty"`
+	Leftovers int        `json:"leftovers,omitempty"` // processes it left behind, killed
+	Members   []identity `json:"members,omitempty"`
+	Error     string     `json:"error,omitempty"`
+}
+
+// conn is one end of the socket between node and guardian.
+type conn struct {
+	unix    *net.UnixConn
+	timeout time.Duration // of a send; zero waits for ever
+	buf     []byte        // of recv
+}
+
+// newConn takes over the file of a SOCK_SEQPACKET socket.
+func newConn(f *os.File, timeout time.Duration) (*conn, error) {
+	defer f.Close()
+	c, err := net.FileConn(f)
+	if err != nil {
+		return nil, err
+	}
+	u, ok := c.(*net.UnixConn)
+	if !ok || u.LocalAddr().Network() != "unixpacket" {
+		c.Close()
+		return nil, fmt.Errorf("%s is no unix packet socket", f.Name())
+	}
+	return &conn{unix: u, timeout: timeout, buf: make([]byte, maxPacket+1)}, nil
+}
+
+// send sends one message and passes descriptors along. It may be called from several
+// goroutines at once.
+func (c *conn) send(m message, fds ...int) error {
+	raw, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	if len(raw) > maxPacket {
+		return errTooLarge
+	}
+	var rights []byte
+	if len(fds) > 0 {
+		rights = unix.UnixRights(fds...)
+	}
+	if c.timeout > 0 {
+		if err := c.unix.SetWriteDeadline(time.Now().Add(c.timeout)); err != nil {
+			return err
+		}
+	}
+	_, _, err = c.unix.WriteMsgUnix(raw, rights, nil)
+	return err
+}
+
+// recv returns the next message and the descriptors that came with it, which
+// close on exec. It is called from one goroutine.
+func (c *conn) recv() (message, []int, error) {
+	var rights [64]byte // room for two descriptors and more
+	n, rn, flags, _, err := c.unix.ReadMsgUnix(c.buf, rights[:])
+	if err != nil {
+		return message{}, nil, err
+	}
+	fds, err := parseRights(rights[:rn])
+	if err == nil && flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0 {
+		err = fmt.Errorf("a message was cut off after %d bytes", n)
+	}
+	var m message
+	if err == nil {
+		err = json.Unmarshal(c.buf[:n], &m)
+	}
+	if err != nil {
+		closeAll(fds)
+		return message{}, nil, err
+	}
+	return m, fds, nil
+}
+
+func parseRights(raw []byte) ([]int, error) {
+	if len(raw) == 0 {
+		return nil, nil
+	}
+	messages, err := unix.ParseSocketControlMessage(raw)
+	if err != nil {
+		return nil, err
+	}
+	var fds []int
+	for _, m := range messages {
+		some, err := unix.ParseUnixRights(&m)
+		if err != nil {
+			closeAll(fds)
+			return nil, err
+		}
+		fds = append(fds, some...)
+	}
+	return fds, nil
+}
+
+func closeAll(fds []int) {
+	for _, fd := range fds {
+		syscall.Close(fd)
+	}
+}

@@ -1,0 +1,223 @@
+package exec
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// guardianSocket is the descriptor of the guardian's end of the socket.
+const guardianSocket = 3
+
+// Times of the guardian.
+const (
+	sweepSoon   = 2 * time.Millisecond   // between two looks at what is being killed
+	sweepSlowly = 100 * time.Millisecond // when it does not end
+	lookAround  = time.Second            // between two looks at trees that live
+	strayGrace  = 20 * time.Millisecond  // an orphan that is just starting a program has no environment to read
+	strayBlocks = time.Second            // how long a stray that does not die delays the report of an end
+)
+
+// GuardianMain is the main function of the guardian. It returns the exit code
+// when its socket, descriptor 3, was closed and nothing below it is left. It
+// must be called from the main goroutine before anything else.
+func GuardianMain() int {
+	// Every program dies with the thread that started it: so one that stays.
+	runtime.LockOSThread()
+	debug.SetGCPercent(25) // it has little to do, and is to stay small
+	c, err := newConn(os.NewFile(guardianSocket, "the guardian's socket"), 0)
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "the guardian is started by a node, not by hand: descriptor %d: %v\n", guardianSocket, err)
+		return 2
+	}
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		fmt.Fprintf(os.Stderr, "the guardian could not become a subreaper: %v\n", err)
+		return 1
+	}
+	// What the node was itself started with must not reach the programs.
+	_ = unix.CloseRange(guardianSocket, ^uint(0), unix.CLOSE_RANGE_CLOEXEC)
+	g := newGuardian(c)
+	g.loop()
+	return 0
+}
+
+// guardian is the parent of all programs. Only its loop touches it, on one
+// thread.
+type guardian struct {
+	node     *conn
+	packets  chan packet
+	children chan os.Signal
+	trees    map[string]*guarded
+	forest   *forest
+	strays   map[identity]time.Time // when first seen
+	pace     time.Duration          // to the next sweep
+	ending   bool                   // the node is gone
+	swept    time.Time              // when the last sweep began
+	told     []identity             // the elusive members last told, to tell only changes
+}
+
+// packet is a message with what came along.
+type packet struct {
+	message
+	fds []int
+}
+
+// guarded is one tree.
+type guarded struct {
+	id        string
+	root      identity
+	exited    bool // the root is a zombie, not reaped: it holds its pid
+	dying     bool // to be killed as a whole
+	clean     int  // looks in a row that saw nothing of it
+	leftovers int  // killed after the root had ended
+}
+
+func newGuardian(c *conn) *guardian {
+	g := &guardian{
+		node: c, packets: make(chan packet), children: make(chan os.Signal, 1),
+		trees: make(map[string]*guarded), strays: make(map[identity]time.Time),
+		forest: newForest(os.Getpid(), readMark),
+	}
+	signal.Notify(g.children, unix.SIGCHLD)
+	// It ends with its node and with nothing else. A handler, and not ignoring,
+	// because what is ignored stays so in the programs.
+	deaf := make(chan os.Signal, 1)
+	signal.Notify(deaf, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGPIPE, unix.SIGUSR1, unix.SIGUSR2)
+	return g
+}
+
+// receive passes on what the node says until its end is closed.
+func (g *guardian) receive() {
+	defer close(g.packets)
+	for {
+		m, fds, err := g.node.recv()
+		if err != nil {
+			if !errors.Is(err, io.EOF) {
+				fmt.Fprintf(os.Stderr, "the node's socket failed, all programs are killed: %v\n", err)
+			}
+			return
+		}
+		g.packets <- packet{m, fds}
+	}
+}
+
+// loop works until the node is gone and nothing is left.
+func (g *guardian) loop() {
+	go g.receive()
+	timer := time.NewTimer(lookAround)
+	packets := g.packets
+	for {
+		if g.ending && len(g.trees) == 0 && childless() {
+			return
+		}
+		select {
+		case p, open := <-packets:
+			if !open {
+				packets = nil
+				g.end()
+			} else {
+				g.handle(p)
+			}
+		case <-g.children:
+		case <-timer.C:
+			g.sweep()
+		}
+		g.notice()
+		if g.urgent() {
+			g.sweep()
+		}
+		timer.Reset(g.wait())
+	}
+}
+
+// end begins to kill everything.
+func (g *guardian) end() {
+	g.ending = true
+	for _, t := range g.trees {
+		t.dying = true
+	}
+	g.sweep()
+}
+
+func (g *guardian) handle(p packet) {
+	switch p.Op {
+	case opStart:
+		g.start(p)
+	case opSignal:
+		if t := g.trees[p.ID]; t != nil && !t.exited {
+			g.complain(signalExactly(t.root, syscall.Signal(p.Signal)))
+		}
+	case opKill:
+		if t := g.trees[p.ID]; t != nil {
+			t.dying = true
+			g.pace = 0
+		}
+	default:
+		closeAll(p.fds)
+	}
+}
+
+// start forks a program and answers.
+func (g *guardian) start(p packet) {
+	defer closeAll(p.fds)
+	root, err := g.fork(p)
+	if err != nil {
+		var number syscall.Errno
+		errors.As(err, &number)
+		g.tell(message{Op: opStartFailed, ID: p.ID, Error: err.Error(), Code: int(number)})
+		return
+	}
+	g.trees[p.ID] = &guarded{id: p.ID, root: root, dying: g.ending}
+	g.forest.plant(p.ID, root)
+	g.tell(message{Op: opStarted, ID: p.ID, OSPID: root.PID, Birth: root.Birth})
+}
+
+func (g *guardian) fork(p packet) (identity, error) {
+	if len(p.fds) != 2 {
+		return identity{}, fmt.Errorf("%d descriptors instead of 2 came with the start", len(p.fds))
+	}
+	null, err := syscall.Open(os.DevNull, syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		return identity{}, fmt.Errorf("open %s: %w", os.DevNull, err)
+	}
+	defer syscall.Close(null)
+	pid, err := syscall.ForkExec(p.Path, p.Argv, &syscall.ProcAttr{
+		Dir: p.Dir, Env: p.Env,
+		Files: []uintptr{uintptr(null), uintptr(p.fds[0]), uintptr(p.fds[1])},
+		Sys:   &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL},
+	})
+	if err != nil {
+		return identity{}, err
+	}
+	// It cannot be gone: only we reap it.
+	root, err := readProc(pid)
+	if err != nil {
+		g.complain(err)
+		return identity{PID: pid}, nil
+	}
+	return root.identity, nil
+}
+
+// tell answers the node; one that is gone needs no answer.
+func (g *guardian) tell(m message) {
+	if !g.ending {
+		g.complain(g.node.send(m))
+		return
+	}
+	_ = g.node.send(m) // it may have closed only its half, to hear of the ends
+}
+
+// complain writes an error where the node logs it.
+func (g *guardian) complain(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+}

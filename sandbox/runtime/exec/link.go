@@ -1,0 +1,298 @@
+package exec
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/glassbox-dev/glassbox/internal/errs"
+	"github.com/glassbox-dev/glassbox/memdb"
+	"github.com/glassbox-dev/glassbox/sandbox"
+)
+
+// frozenTime is how long a guardian may take to kill everything when it is told
+// to end. A frozen one is killed then, and its programs are swept by the node.
+const frozenTime = 10 * time.Second
+
+// sendTimeout is how long a message may wait for a guardian that does not read.
+// Then it is taken for frozen and killed.
+const sendTimeout = 5 * time.Second
+
+// errOver says that a link takes no more starts.
+var errOver = errors.New("the guardian was lost")
+
+// link is the node's side of one guardian, from its start to its end.
+type link struct {
+	guardian *os.Process
+	conn     *conn
+	log      *slog.Logger
+	lost     chan struct{} // closed when the socket is: no more answers
+	tasks    sync.WaitGroup
+
+	mu      sync.Mutex
+	procs   map[string]*Process // started or being started
+	members []identity          // told by the guardian: not to be found otherwise
+	over    bool                // no more starts
+}
+
+// startGuardian starts a guardian. The caller must call run on the link.
+func startGuardian(command []string, log *slog.Logger) (*link, error) {
+	path, argv, err := guardianCommand(command)
+	if err != nil {
+		return nil, err
+	}
+	// From now on what the guardian held falls to us should it die.
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return nil, fmt.Errorf("become a subreaper: %w", err)
+	}
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("make a socket pair: %w", err)
+	}
+	ours, theirs := os.NewFile(uintptr(pair[0]), "node"), os.NewFile(uintptr(pair[1]), "guardian")
+	defer theirs.Close()
+	c, err := newConn(ours, sendTimeout)
+	if err != nil {
+		return nil, err
+	}
+	said, process, err := spawn(path, argv, theirs)
+	if err != nil {
+		c.unix.Close()
+		return nil, err
+	}
+	l := &link{
+		guardian: process, conn: c, log: log.With("guardian", process.Pid),
+		lost: make(chan struct{}), procs: make(map[string]*Process),
+	}
+	l.tasks.Go(func() { l.pass(said) })
+	return l, nil
+}
+
+// guardianCommand returns the file to run and its arguments.
+func guardianCommand(command []string) (string, []string, error) {
+	if len(command) == 0 {
+		exe, err := os.Executable()
+		// The link leads to the running file even after it was replaced.
+		return "/proc/self/exe", []string{exe, "guardian"}, err
+	}
+	path, err := filepath.Abs(command[0])
+	return path, command, err
+}
+
+// spawn starts the guardian with its socket as descriptor 3; said is what it
+// prints. It runs in a session of its own, so that a terminal's Ctrl-C does not
+// reach it, in "/", so that it holds no mount, and with no environment.
+func spawn(path string, argv []string, socket *os.File) (said *os.File, process *os.Process, err error) {
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer null.Close()
+	said, stderr, err := os.Pipe()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer stderr.Close()
+	process, err = os.StartProcess(path, argv, &os.ProcAttr{
+		Dir: "/", Env: []string{"GOMAXPROCS=1"},
+		Files: []*os.File{null, null, stderr, socket},
+		Sys:   &syscall.SysProcAttr{Setsid: true},
+	})
+	if err != nil {
+		said.Close()
+		return nil, nil, fmt.Errorf("start %s: %w", path, err)
+	}
+	return said, process, nil
+}
+
+// pass logs what the guardian prints.
+func (l *link) pass(said *os.File) {
+	defer said.Close()
+	lines := bufio.NewScanner(said)
+	for lines.Scan() {
+		l.log.Warn("guardian says", "line", lines.Text())
+	}
+	_, _ = io.Copy(io.Discard, said) // after a line too long to log
+}
+
+// serve works until the guardian ends, which it does when ctx ends. The caller
+// must then call bury.
+func (l *link) serve(ctx context.Context) {
+	l.tasks.Go(func() {
+		select {
+		case <-ctx.Done():
+			l.end()
+		case <-l.lost:
+		}
+	})
+	l.receive()
+	close(l.lost)
+}
+
+// bury returns when nothing is left of the guardian and its programs. Those that
+// ended with it unasked are reported as lost.
+func (l *link) bury(unasked bool) {
+	l.mu.Lock()
+	l.over = true
+	l.mu.Unlock()
+	// What it held falls to us only when it is gone for good, whatever closed
+	// the socket.
+	_ = l.guardian.Kill()
+	state, err := l.guardian.Wait()
+	l.conn.unix.Close()
+	l.sweep(unasked, state, err)
+	l.tasks.Wait()
+}
+
+// end closes our half of the socket: the guardian kills everything, reports it
+// and exits. A frozen one is killed.
+func (l *link) end() {
+	_ = l.conn.unix.CloseWrite()
+	timer := time.NewTimer(frozenTime)
+	defer timer.Stop()
+	select {
+	case <-l.lost:
+	case <-timer.C:
+		l.log.Error("the guardian does not end and is killed", "after", frozenTime)
+		_ = l.guardian.Kill()
+	}
+}
+
+// receive handles what the guardian says until it says no more.
+func (l *link) receive() {
+	for {
+		m, fds, err := l.conn.recv()
+		if err != nil {
+			return
+		}
+		closeAll(fds)
+		l.handle(m)
+	}
+}
+
+func (l *link) handle(m message) {
+	l.mu.Lock()
+	p := l.procs[m.ID]
+	switch m.Op {
+	case opMembers:
+		l.members = m.Members
+	case opExited, opStartFailed:
+		delete(l.procs, m.ID)
+	case opStarted:
+		if p != nil {
+			p.root = identity{PID: m.OSPID, Birth: m.Birth}
+		}
+	}
+	l.mu.Unlock()
+	if p == nil {
+		return
+	}
+	switch m.Op {
+	case opStarted:
+		p.started <- nil
+	case opStartFailed:
+		p.started <- refusal(m)
+		l.tasks.Go(func() { p.finish(memdb.Exit{Cause: memdb.CauseStartFailed, Detail: m.Error}) })
+	case opExited:
+		l.tasks.Go(func() { p.finish(p.exitOf(m)) })
+	}
+}
+
+// refusal turns a start that failed into an error.
+func refusal(m message) error {
+	switch syscall.Errno(m.Code) {
+	case syscall.EAGAIN, syscall.ENOMEM, syscall.EMFILE, syscall.ENFILE:
+		return errs.New(errs.Internal, "the system has no room for another program now: %s", m.Error)
+	case syscall.ENOEXEC:
+		return errs.New(errs.BadSpec, "%s: it is no program of this machine, and a script needs a #! line", m.Error)
+	case syscall.ENOENT: // the file itself was there
+		return errs.New(errs.BadSpec, "%s: the interpreter or loader it asks for does not exist", m.Error)
+	default:
+		return errs.New(errs.BadSpec, "%s", m.Error)
+	}
+}
+
+// send sends a message. A guardian that takes none is of no use: it is killed,
+// and with it all its programs.
+func (l *link) send(m message, fds ...int) error {
+	err := l.conn.send(m, fds...)
+	if err != nil && !errors.Is(err, errTooLarge) {
+		_ = l.guardian.Kill()
+	}
+	return err
+}
+
+// start starts a program and waits for the guardian's answer. When ctx ends
+// first, it is killed. The error is errOver when another guardian is to be asked.
+func (l *link) start(ctx context.Context, log *sandbox.Log, m message) (*Process, error) {
+	p := &Process{link: l, id: m.ID, started: make(chan error, 1), done: make(chan struct{})}
+	writes, err := p.openOutputs()
+	if err != nil {
+		return nil, errs.Wrap(errs.Internal, err, "pipes for the output of %s could not be made", m.ID)
+	}
+	if err := l.add(p); err != nil {
+		closeAll(writes)
+		p.closeOutputs()
+		return nil, err
+	}
+	p.capture(log)
+	err = l.send(m, writes...)
+	closeAll(writes) // or the output would never end
+	if errors.Is(err, errTooLarge) {
+		l.withdraw(p)
+		return nil, errs.Wrap(errs.BadSpec, err, "program %q has too many arguments or too large an environment: pass them in a file", m.Path)
+	}
+	return l.await(ctx, p, m.Path)
+}
+
+// await waits for the answer to a start. A start that could not be sent is
+// answered by the guardian's end.
+func (l *link) await(ctx context.Context, p *Process, path string) (*Process, error) {
+	select {
+	case err := <-p.started:
+		return p.answered(path, err)
+	case <-p.done:
+	case <-ctx.Done():
+		_ = p.Kill(context.Background())
+		return nil, ctx.Err()
+	}
+	select { // it may have run, and ended, all before we looked
+	case err := <-p.started:
+		return p.answered(path, err)
+	default:
+		return nil, errs.New(errs.NodeUnavailable, "program %q was not started, its guardian was lost: try again", path)
+	}
+}
+
+// add takes a process in before its start is sent.
+func (l *link) add(p *Process) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.over:
+		return errOver
+	case l.procs[p.id] != nil:
+		return errs.New(errs.Conflict, "process id %q is in use: every start needs a new one", p.id)
+	}
+	l.procs[p.id] = p
+	return nil
+}
+
+// withdraw takes a process back whose start was not sent.
+func (l *link) withdraw(p *Process) {
+	l.mu.Lock()
+	delete(l.procs, p.id)
+	l.mu.Unlock()
+	p.closeOutputs()
+	p.readers.Wait()
+}

@@ -1,0 +1,24 @@
+package exec_test
+
+import (
+	"os"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/glassbox-dev/glassbox/sandbox/runtime/exec"
+)
+
+// TestMain makes the test binary the guardian, or a node to be killed, when it
+// is started as one.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case "guardian":
+			os.Exit(exec.GuardianMain())
+		case "stand-in-node":
+			standInNode()
+		}
+	}
+	goleak.VerifyTestMain(m)
+}

@@ -1,0 +1,129 @@
+package exec
+
+import (
+	"bytes"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/glassbox-dev/glassbox/sandbox"
+)
+
+// Limits of reading output.
+const (
+	maxLine   = 16 << 10        // bytes; a longer line is split
+	chunkSize = 64 << 10        // bytes read at once: a pipe's capacity
+	drainTime = 2 * time.Second // for the rest of the output after the end of a tree
+)
+
+// openPipe makes a pipe for output: the node's end to read from, and the
+// descriptor that is passed to the program, which blocks as programs expect.
+func openPipe() (read *os.File, write int, err error) {
+	var fds [2]int
+	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
+		return nil, 0, err
+	}
+	if err := unix.SetNonblock(fds[0], true); err != nil {
+		closeAll(fds[:])
+		return nil, 0, err
+	}
+	return os.NewFile(uintptr(fds[0]), "output"), fds[1], nil
+}
+
+// capture reads a program's output into its log until the end of it.
+func capture(file *os.File, log *sandbox.Log, stream sandbox.Stream, pid string) {
+	defer file.Close()
+	var s splitter
+	chunk := make([]byte, 4<<10) // most programs say little
+	for {
+		n, err := file.Read(chunk)
+		if n > 0 && log != nil {
+			kept, over := last(chunk[:n], log.Room())
+			if over > 0 {
+				s.partial = nil
+				log.Skip(over)
+			}
+			add(log, stream, pid, s.split(kept))
+		}
+		if n == len(chunk) && n < chunkSize {
+			chunk = make([]byte, chunkSize)
+		}
+		if err != nil {
+			break
+		}
+	}
+	if log != nil {
+		add(log, stream, pid, s.rest())
+	}
+}
+
+// last cuts a chunk down to its last lines, as many as a log has room for, and
+// counts the others: a flood shall cost little.
+func last(chunk []byte, room int) (kept []byte, over int) {
+	over = bytes.Count(chunk, []byte{'\n'}) - room
+	if over <= 0 {
+		return chunk, 0
+	}
+	from := len(chunk)
+	for range room + 1 {
+		from = bytes.LastIndexByte(chunk[:from], '\n')
+	}
+	return chunk[from+1:], over
+}
+
+// add puts lines into a log.
+func add(log *sandbox.Log, stream sandbox.Stream, pid string, lines [][]byte) {
+	texts := make([]string, len(lines))
+	for i, line := range lines {
+		texts[i] = string(bytes.ToValidUTF8(line, []byte("\uFFFD")))
+	}
+	log.Append(time.Now(), stream, pid, texts...)
+}
+
+// splitter splits output into lines. What it returns is valid until its next
+// call.
+type splitter struct{ partial []byte }
+
+// split returns the lines that the chunk completes.
+func (s *splitter) split(chunk []byte) [][]byte {
+	var lines [][]byte
+	for len(chunk) > 0 {
+		end := bytes.IndexByte(chunk, '\n')
+		complete := end >= 0
+		if !complete {
+			end = len(chunk)
+		}
+		room := maxLine - len(s.partial)
+		if end > room { // too long: cut it here
+			lines = append(lines, s.join(chunk[:room]))
+			chunk = chunk[room:]
+			continue
+		}
+		if !complete {
+			s.partial = append(s.partial[:len(s.partial):len(s.partial)], chunk...)
+			break
+		}
+		lines = append(lines, bytes.TrimSuffix(s.join(chunk[:end]), []byte{'\r'}))
+		chunk = chunk[end+1:]
+	}
+	return lines
+}
+
+// join completes the partial line.
+func (s *splitter) join(tail []byte) []byte {
+	if len(s.partial) == 0 {
+		return tail
+	}
+	line := append(s.partial, tail...)
+	s.partial = nil
+	return line
+}
+
+// rest returns the last line if it has no end.
+func (s *splitter) rest() [][]byte {
+	if len(s.partial) == 0 {
+		return nil
+	}
+	return [][]byte{s.partial}
+}

@@ -1,0 +1,155 @@
+package exec
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/glassbox-dev/glassbox/internal/errs"
+	"github.com/glassbox-dev/glassbox/memdb"
+	"github.com/glassbox-dev/glassbox/sandbox"
+)
+
+// Process is one started program and its tree. It implements sandbox.Process.
+type Process struct {
+	link    *link
+	id      string
+	killed  atomic.Bool // its end was asked for
+	started chan error  // takes the guardian's one answer to the start
+	done    chan struct{}
+	outputs [2]*os.File
+	readers sync.WaitGroup
+
+	root identity   // set before started, constant after
+	exit memdb.Exit // set before done
+}
+
+// OSPID implements sandbox.Process.
+func (p *Process) OSPID() int { return p.root.PID }
+
+// Done implements sandbox.Process.
+func (p *Process) Done() <-chan struct{} { return p.done }
+
+// Exit implements sandbox.Process.
+func (p *Process) Exit() memdb.Exit { return p.exit }
+
+// Signal implements sandbox.Process. Kinds: not_found when the program has
+// ended, node_unavailable when its guardian was just lost.
+func (p *Process) Signal(sig syscall.Signal) error {
+	select {
+	case <-p.done:
+		return errs.New(errs.NotFound, "process %s has ended", p.id)
+	default:
+	}
+	if err := p.link.send(message{Op: opSignal, ID: p.id, Signal: int(sig)}); err != nil {
+		return errs.Wrap(errs.NodeUnavailable, err, "process %s could not be signalled", p.id)
+	}
+	return nil
+}
+
+// Stop implements sandbox.Process.
+func (p *Process) Stop(grace time.Duration) {
+	if grace > 0 && p.terminate() {
+		timer := time.NewTimer(grace)
+		defer timer.Stop()
+		select {
+		case <-p.done:
+			return
+		case <-timer.C:
+		}
+	}
+	_ = p.Kill(context.Background()) // it has no other error than its context's
+}
+
+// terminate asks the program to end; false when it cannot be asked.
+func (p *Process) terminate() bool {
+	p.killed.Store(true)
+	return p.Signal(unix.SIGTERM) == nil
+}
+
+// Kill implements sandbox.Process. Its only error is ctx's.
+func (p *Process) Kill(ctx context.Context) error {
+	p.killed.Store(true)
+	// A link that fails is lost: then all its processes are killed anyway.
+	_ = p.link.send(message{Op: opKill, ID: p.id})
+	select {
+	case <-p.done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// answered makes the guardian's answer that of a start.
+func (p *Process) answered(path string, err error) (*Process, error) {
+	if err == nil {
+		return p, nil
+	}
+	<-p.done
+	return nil, errs.Wrap(errs.KindOf(err), err, "program %q could not be started", path)
+}
+
+// openOutputs makes the two pipes and returns the ends for the program.
+func (p *Process) openOutputs() ([]int, error) {
+	var writes []int
+	for i := range p.outputs {
+		read, write, err := openPipe()
+		if err != nil {
+			closeAll(writes)
+			p.closeOutputs()
+			return nil, err
+		}
+		p.outputs[i] = read
+		writes = append(writes, write)
+	}
+	return writes, nil
+}
+
+func (p *Process) closeOutputs() {
+	for _, f := range p.outputs {
+		if f != nil {
+			f.Close()
+		}
+	}
+}
+
+// capture starts to read the output.
+func (p *Process) capture(log *sandbox.Log) {
+	for i, stream := range []sandbox.Stream{sandbox.Stdout, sandbox.Stderr} {
+		p.readers.Go(func() { capture(p.outputs[i], log, stream, p.id) })
+	}
+}
+
+// finish waits for the rest of the output and makes the end known. Nothing of
+// the tree is left when it is called.
+func (p *Process) finish(exit memdb.Exit) {
+	// All writers are gone. Should one have got away, the wait has an end.
+	for _, f := range p.outputs {
+		_ = f.SetReadDeadline(time.Now().Add(drainTime))
+	}
+	p.readers.Wait()
+	exit.At = time.Now()
+	p.exit = exit
+	close(p.done)
+}
+
+// exitOf turns the guardian's report into an exit.
+func (p *Process) exitOf(m message) memdb.Exit {
+	exit := memdb.Exit{Cause: memdb.CauseExited, Code: m.Code}
+	if m.Signal != 0 {
+		exit.Cause = memdb.CauseSignaled
+		exit.Signal = unix.SignalName(syscall.Signal(m.Signal))
+	}
+	if p.killed.Load() {
+		exit.Cause = memdb.CauseKilled
+	} else if m.Leftovers > 0 {
+		exit.Detail = fmt.Sprintf("it left %d processes behind, which were killed", m.Leftovers)
+	}
+	return exit
+}

@@ -1,0 +1,159 @@
+package exec
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+
+	"github.com/glassbox-dev/glassbox/internal/errs"
+	"github.com/glassbox-dev/glassbox/sandbox"
+)
+
+// Config is what a [Runtime] needs.
+type Config struct {
+	// Command starts the guardian; nil is this executable with the argument
+	// "guardian". What it starts must call [GuardianMain] before anything else.
+	Command []string
+}
+
+// Runtime starts programs on this machine. It implements sandbox.Runtime. All
+// methods may be called from several goroutines at once.
+type Runtime struct {
+	cfg    Config
+	log    *slog.Logger
+	wanted chan struct{} // asks Run for a guardian
+
+	mu      sync.Mutex
+	running bool          // Run runs and its context has not ended
+	link    *link         // nil while there is no guardian
+	tried   int           // how often a guardian was to be started
+	failure error         // of the last time
+	changed chan struct{} // closed and replaced when one of these changes
+}
+
+// New makes a runtime; it starts nothing. A nil log discards.
+func New(cfg Config, log *slog.Logger) *Runtime {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &Runtime{cfg: cfg, log: log, wanted: make(chan struct{}, 1), changed: make(chan struct{})}
+}
+
+// Run serves until ctx ends; then it kills all programs, without grace, and
+// returns when nothing of them is left. It starts the guardian when the first
+// program is started, and another one whenever it dies. Its error is always
+// nil. It can be called once.
+func (r *Runtime) Run(ctx context.Context) error {
+	r.set(func() { r.running = true })
+	stop := context.AfterFunc(ctx, func() { r.set(func() { r.running = false }) })
+	defer stop()
+	for {
+		select {
+		case <-r.wanted:
+			r.guard(ctx)
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// guard keeps a guardian running until ctx ends or one cannot be started.
+func (r *Runtime) guard(ctx context.Context) {
+	for ctx.Err() == nil {
+		l, err := startGuardian(r.cfg.Command, r.log)
+		if err != nil {
+			r.log.Error("the guardian could not be started", "error", err)
+			r.set(func() { r.tried, r.failure = r.tried+1, err })
+			return
+		}
+		r.set(func() { r.tried, r.failure, r.link = r.tried+1, nil, l })
+		l.serve(ctx)
+		// First, so that whoever is told of an end below finds the next one.
+		r.set(func() { r.link = nil })
+		l.bury(ctx.Err() == nil)
+	}
+}
+
+// set changes the state and tells those who wait.
+func (r *Runtime) set(change func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	change()
+	close(r.changed)
+	r.changed = make(chan struct{})
+}
+
+// Start implements sandbox.Runtime. Kinds: bad_spec (the program or its
+// directory does not exist, cannot be run, or was refused by the system),
+// not_ready (Run does not run), node_unavailable (the guardian was lost or could
+// not be started), conflict (the pid is in use), or ctx's error.
+func (r *Runtime) Start(ctx context.Context, task sandbox.Task) (sandbox.Process, error) {
+	path, err := lookup(task)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := workDir(task.Dir)
+	if err != nil {
+		return nil, err
+	}
+	m := message{Op: opStart, ID: task.PID, Path: path, Argv: task.Exec, Env: environ(task), Dir: dir}
+	for {
+		l, err := r.guarded(ctx)
+		if err != nil {
+			return nil, err
+		}
+		p, err := l.start(ctx, task.Log, m)
+		if errors.Is(err, errOver) {
+			continue
+		}
+		if err != nil {
+			return nil, err // not p: a nil *Process is no nil interface
+		}
+		return p, nil
+	}
+}
+
+// guarded returns the link to a guardian, and waits for one to be started.
+func (r *Runtime) guarded(ctx context.Context) (*link, error) {
+	before := -1
+	for {
+		r.mu.Lock()
+		running, l, tried, failure, changed := r.running, r.link, r.tried, r.failure, r.changed
+		r.mu.Unlock()
+		switch {
+		case !running:
+			return nil, errs.New(errs.NotReady, "no programs are started now: the node is starting or stopping")
+		case l != nil:
+			return l, nil
+		case before < 0:
+			before = tried
+			r.want()
+		case tried > before && failure != nil:
+			return nil, errs.Wrap(errs.NodeUnavailable, failure, "the guardian could not be started, see the node's log")
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// want asks Run for a guardian; one pending request is enough.
+func (r *Runtime) want() {
+	select {
+	case r.wanted <- struct{}{}:
+	default:
+	}
+}
+
+// Guardian tells the guardian's process id; false when there is none.
+func (r *Runtime) Guardian() (pid int, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.link == nil {
+		return 0, false
+	}
+	return r.link.guardian.Pid, true
+}

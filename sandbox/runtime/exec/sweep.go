@@ -1,0 +1,247 @@
+package exec
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// notice finds the roots that have ended. They are not reaped yet: a zombie
+// holds its pid, and with it its session, until nothing of its tree is left.
+func (g *guardian) notice() {
+	for _, t := range g.trees {
+		if !t.exited && hasEnded(t.root.PID) {
+			t.exited, t.dying = true, true
+			g.pace = 0
+		}
+	}
+}
+
+// hasEnded reports whether a child has ended, without reaping it.
+func hasEnded(pid int) bool {
+	var info unix.Siginfo
+	err := unix.Waitid(unix.P_PID, pid, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
+	return err == nil && info.Signo != 0
+}
+
+// childless reports that there is no child at all, not even an ended one.
+func childless() bool {
+	err := unix.Waitid(unix.P_ALL, 0, nil, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
+	return errors.Is(err, unix.ECHILD)
+}
+
+// rooted returns the tree whose root has the pid.
+func (g *guardian) rooted(pid int) *guarded {
+	for _, t := range g.trees {
+		if t.root.PID == pid {
+			return t
+		}
+	}
+	return nil
+}
+
+// urgent reports that a sweep is due at once.
+func (g *guardian) urgent() bool { return g.pace == 0 && g.busy() }
+
+// busy reports that something is being killed.
+func (g *guardian) busy() bool {
+	if g.ending || len(g.strays) > 0 {
+		return true
+	}
+	for _, t := range g.trees {
+		if t.dying {
+			return true
+		}
+	}
+	return false
+}
+
+// wait is the time to the next sweep.
+func (g *guardian) wait() time.Duration {
+	pause := time.Hour
+	switch {
+	case g.busy():
+		pause = max(g.pace, sweepSoon)
+	case len(g.trees) > 0:
+		pause = lookAround
+	}
+	return max(0, pause-time.Since(g.swept))
+}
+
+// sweep kills what is to die and reports the trees of which nothing is left.
+func (g *guardian) sweep() {
+	for again := true; again; {
+		g.swept = time.Now()
+		t, err := readTable()
+		if err != nil {
+			g.complain(err)
+			g.pace = sweepSlowly
+			return
+		}
+		g.reap(t)
+		c := g.forest.count(t)
+		blocked := g.watch(c.strays)
+		killed := g.killAny(c)
+		pending := g.conclude(c, blocked)
+		g.tellElusive(c)
+		again = pending && !killed && !blocked
+		if killed {
+			// Quickly at first, then slower: something may not be killable.
+			g.pace = min(max(sweepSoon, g.pace*3/2), sweepSlowly)
+		} else {
+			g.pace = sweepSoon
+		}
+	}
+}
+
+// conclude reports the dying trees of which nothing was seen twice in a row;
+// it returns whether there are others of which nothing was seen once.
+func (g *guardian) conclude(c census, blocked bool) (pending bool) {
+	for _, tree := range g.dying() {
+		if len(living(c.trees[tree.id])) > 0 {
+			tree.clean = 0
+			continue
+		}
+		if tree.clean++; tree.clean < 2 || blocked {
+			pending = true
+			continue
+		}
+		g.report(tree)
+	}
+	return pending
+}
+
+// dying lists the trees being killed, by id.
+func (g *guardian) dying() []*guarded {
+	var trees []*guarded
+	for _, t := range g.trees {
+		if t.dying {
+			trees = append(trees, t)
+		}
+	}
+	slices.SortFunc(trees, func(a, b *guarded) int { return int(a.root.Birth) - int(b.root.Birth) })
+	return trees
+}
+
+// killAny kills what is to die; false when there was nothing.
+func (g *guardian) killAny(c census) bool {
+	if len(g.victims(c)) == 0 {
+		return false
+	}
+	all, err := freezeAndKill(func() []identity {
+		t, err := readTable()
+		if err != nil {
+			return nil
+		}
+		return g.victims(g.forest.count(t))
+	})
+	g.complain(err)
+	for _, tree := range g.dying() {
+		if tree.exited {
+			tree.leftovers += g.countIn(tree.id, all)
+		}
+	}
+	return true
+}
+
+// countIn counts those of a tree.
+func (g *guardian) countIn(tree string, all []identity) int {
+	n := 0
+	for _, id := range all {
+		if g.forest.known[id] == tree {
+			n++
+		}
+	}
+	return n
+}
+
+// victims lists the living members of dying trees and the strays whose time is
+// up.
+func (g *guardian) victims(c census) []identity {
+	var ids []identity
+	for _, tree := range g.dying() {
+		ids = append(ids, living(c.trees[tree.id])...)
+	}
+	for _, p := range c.strays {
+		first, seen := g.strays[p.identity]
+		if !p.dead && seen && (g.ending || time.Since(first) >= strayGrace) {
+			ids = append(ids, p.identity)
+		}
+	}
+	return ids
+}
+
+// living lists those that have not ended.
+func living(procs []proc) []identity {
+	var ids []identity
+	for _, p := range procs {
+		if !p.dead {
+			ids = append(ids, p.identity)
+		}
+	}
+	return ids
+}
+
+// watch notes the strays that are there, and reports whether one of them may
+// yet turn out to be of a tree that is being reported as gone.
+func (g *guardian) watch(strays []proc) (blocked bool) {
+	seen := make(map[identity]time.Time)
+	for _, p := range strays {
+		if p.dead {
+			continue
+		}
+		first, known := g.strays[p.identity]
+		if !known {
+			first = time.Now()
+		}
+		seen[p.identity] = first
+		blocked = blocked || time.Since(first) < strayBlocks
+	}
+	g.strays = seen
+	return blocked
+}
+
+// report reaps the root of a tree of which nothing else is left, and tells the
+// node how it ended.
+func (g *guardian) report(t *guarded) {
+	var status unix.WaitStatus
+	pid, err := unix.Wait4(t.root.PID, &status, unix.WNOHANG, nil)
+	if pid == 0 && err == nil {
+		t.clean = 0 // its end is still to come
+		return
+	}
+	g.forest.fell(t.id)
+	delete(g.trees, t.id)
+	m := message{Op: opExited, ID: t.id, Leftovers: t.leftovers, Code: status.ExitStatus()}
+	if status.Signaled() {
+		m.Signal, m.Code = int(status.Signal()), 128+int(status.Signal())
+	}
+	g.tell(m)
+}
+
+// reap takes the ended children away, except roots.
+func (g *guardian) reap(t table) {
+	for pid, p := range t {
+		if p.dead && p.parent == g.forest.keeper && g.rooted(pid) == nil {
+			var status unix.WaitStatus
+			_, _ = unix.Wait4(pid, &status, unix.WNOHANG, nil)
+		}
+	}
+}
+
+// tellElusive tells the node which members it could not find by itself, should
+// the guardian die.
+func (g *guardian) tellElusive(c census) {
+	ids := g.forest.elusive(c)
+	slices.SortFunc(ids, func(a, b identity) int { return a.PID - b.PID })
+	ids = ids[:min(len(ids), maxMembers)]
+	if !slices.Equal(ids, g.told) {
+		g.told = ids
+		g.tell(message{Op: opMembers, Members: ids})
+	}
+}
+
+// maxMembers bounds the members in one message, so that it fits a packet.
+const maxMembers = 2000

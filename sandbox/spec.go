@@ -1,0 +1,153 @@
+package sandbox
+
+import (
+	"time"
+
+	"github.com/glassbox-dev/glassbox/sandbox/supervisor"
+)
+
+// Spec is the desired state of a sandbox, as its creator writes it. What is
+// left out is filled in by [Spec.WithDefaults]; what this version cannot do is
+// a fault, never ignored.
+type Spec struct {
+	// ID is 1 to 63 of a-z, 0-9, "-", "_" and ".", beginning with a letter or digit.
+	ID string `json:"id"`
+	// Labels are for people and filters; they change nothing.
+	Labels map[string]string `json:"labels,omitempty"`
+	// Strategy says who is restarted when a child ends; "" is one_for_one.
+	Strategy string `json:"strategy,omitempty"`
+	// MaxRestarts is how many restarts within MaxSeconds are tolerated; nil is 3.
+	MaxRestarts *int `json:"max_restarts,omitempty"`
+	// MaxSeconds is the window restarts are counted in; nil is 5.
+	MaxSeconds *int `json:"max_seconds,omitempty"`
+	// Children are started in this order and stopped in reverse.
+	Children []Child `json:"children"`
+	// Isolation is "auto" or "none"; both are none so far. "" is auto.
+	Isolation string `json:"isolation,omitempty"`
+	// Network is "host"; "" is host.
+	Network string `json:"network,omitempty"`
+	// Mounts are not there yet.
+	Mounts []Mount `json:"mounts,omitempty"`
+	// Placement says where it runs; nil is the node asked.
+	Placement *Placement `json:"placement,omitempty"`
+	// Failover is "any" or "none"; "" is any.
+	Failover string `json:"failover,omitempty"`
+}
+
+// Child is one slot of a sandbox: a program and how it is supervised.
+type Child struct {
+	// ID is unique in its sandbox, of the same form as a sandbox's.
+	ID string `json:"id"`
+	// Run is the program.
+	Run *Run `json:"run,omitempty"`
+	// Name is the name to register; not there yet.
+	Name string `json:"name,omitempty"`
+	// Restart is permanent, transient or temporary; "" is permanent.
+	Restart string `json:"restart,omitempty"`
+	// ShutdownMS is how long the program may take to end after SIGTERM; nil is
+	// 5000, 0 kills at once.
+	ShutdownMS *int `json:"shutdown_ms,omitempty"`
+	// Env is the program's environment, beside a minimal PATH.
+	Env map[string]string `json:"env,omitempty"`
+	// Limits are not there yet.
+	Limits *Limits `json:"limits,omitempty"`
+	// Strategy, MaxRestarts, MaxSeconds and Children make a child a nested
+	// supervisor; not there yet.
+	Strategy    string `json:"strategy,omitempty"`
+	MaxRestarts *int   `json:"max_restarts,omitempty"`
+	MaxSeconds  *int   `json:"max_seconds,omitempty"`
+	Children    []any  `json:"children,omitempty"`
+}
+
+// Run is a program.
+type Run struct {
+	// Exec is the program and its arguments. The program is an absolute path,
+	// or a name found in the PATH of the child's environment.
+	Exec []string `json:"exec"`
+	// Dir is the absolute working directory; "" is "/".
+	Dir string `json:"dir,omitempty"`
+}
+
+// Limits are what a child may use at most.
+type Limits struct {
+	MemoryMB int     `json:"memory_mb,omitempty"`
+	CPUs     float64 `json:"cpus,omitempty"`
+	Pids     int     `json:"pids,omitempty"`
+}
+
+// Mount shows a folder of the host inside.
+type Mount struct {
+	Source   string `json:"source"`
+	Target   string `json:"target"`
+	ReadOnly bool   `json:"readonly,omitempty"`
+}
+
+// Placement says where a sandbox runs.
+type Placement struct {
+	// Node is the node to run on; "" is the node asked. The one who calls
+	// [Manager.Create] has to ask the right manager.
+	Node string `json:"node,omitempty"`
+	// Spread is not there yet.
+	Spread bool `json:"spread,omitempty"`
+}
+
+// Defaults of a spec.
+const (
+	DefaultMaxRestarts = 3
+	DefaultMaxSeconds  = 5
+	DefaultShutdownMS  = 5000
+	DefaultDir         = "/"
+)
+
+// Values of a spec's fields.
+const (
+	IsolationAuto = "auto"
+	IsolationNone = "none"
+	NetworkHost   = "host"
+	FailoverAny   = "any"
+	FailoverNone  = "none"
+)
+
+// WithDefaults returns a copy in which everything left out is filled in.
+func (s Spec) WithDefaults() Spec {
+	s.Strategy = orText(s.Strategy, string(supervisor.OneForOne))
+	s.MaxRestarts = orInt(s.MaxRestarts, DefaultMaxRestarts)
+	s.MaxSeconds = orInt(s.MaxSeconds, DefaultMaxSeconds)
+	s.Isolation = orText(s.Isolation, IsolationAuto)
+	s.Network = orText(s.Network, NetworkHost)
+	s.Failover = orText(s.Failover, FailoverAny)
+	children := make([]Child, len(s.Children))
+	for i, c := range s.Children {
+		children[i] = c.withDefaults()
+	}
+	s.Children = children
+	return s
+}
+
+func (c Child) withDefaults() Child {
+	c.Restart = orText(c.Restart, string(supervisor.Permanent))
+	c.ShutdownMS = orInt(c.ShutdownMS, DefaultShutdownMS)
+	if c.Run != nil {
+		run := *c.Run
+		run.Dir = orText(run.Dir, DefaultDir)
+		c.Run = &run
+	}
+	return c
+}
+
+// shutdown is the child's grace time; the spec has its defaults.
+func (c Child) shutdown() time.Duration { return time.Duration(*c.ShutdownMS) * time.Millisecond }
+
+func orText(value, otherwise string) string {
+	if value == "" {
+		return otherwise
+	}
+	return value
+}
+
+func orInt(value *int, otherwise int) *int {
+	if value == nil {
+		return &otherwise
+	}
+	return value
+}

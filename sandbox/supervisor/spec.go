@@ -1,0 +1,84 @@
+package supervisor
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Strategy says which children are restarted when one of them ends.
+type Strategy string
+
+// OneForOne restarts only the child that ended. It is the only strategy so far.
+const OneForOne Strategy = "one_for_one"
+
+// Restart says after which ends a child is restarted.
+type Restart string
+
+// The kinds of restart.
+const (
+	Permanent Restart = "permanent" // always
+	Transient Restart = "transient" // only when it ended abnormally
+	Temporary Restart = "temporary" // never
+)
+
+// Intensity is how many restarts are tolerated in which time. One restart
+// more makes the supervisor give up. Too small a MaxRestarts gives up on a
+// hiccup; too small a Period never gives up on a child that fails at leisure.
+type Intensity struct {
+	MaxRestarts int           // restarts tolerated; 0 tolerates none
+	Period      time.Duration // OTP's MaxSeconds: the sliding window they are counted in; positive
+}
+
+// ChildSpec describes one child.
+type ChildSpec struct {
+	ID       string        // unique among the children
+	Restart  Restart       // when to restart it
+	Shutdown time.Duration // how long it may take to end when asked to; 0 kills it at once
+	Child    Child         // what to run; only [Supervisor] needs it, not [Core]
+}
+
+// Spec describes a supervisor.
+type Spec struct {
+	Strategy  Strategy
+	Intensity Intensity
+	Children  []ChildSpec // in the order of their start
+}
+
+// Validate says what is wrong with the spec, all of it.
+func (s Spec) Validate() error {
+	var errs []error
+	fault := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if s.Strategy != OneForOne {
+		fault("strategy %q is not known: use %q", s.Strategy, OneForOne)
+	}
+	if s.Intensity.MaxRestarts < 0 {
+		fault("max_restarts is %d: it must not be negative", s.Intensity.MaxRestarts)
+	}
+	if s.Intensity.Period <= 0 {
+		fault("max_seconds is %s: it must be positive", s.Intensity.Period)
+	}
+	seen := make(map[string]bool)
+	for i, c := range s.Children {
+		if seen[c.ID] {
+			fault("child %d: id %q is used twice", i, c.ID)
+		}
+		seen[c.ID] = true
+		if err := c.validate(); err != nil {
+			fault("child %q: %w", c.ID, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (c ChildSpec) validate() error {
+	switch {
+	case c.ID == "":
+		return errors.New("the id is empty")
+	case c.Restart != Permanent && c.Restart != Transient && c.Restart != Temporary:
+		return fmt.Errorf("restart %q is not known: use permanent, transient or temporary", c.Restart)
+	case c.Shutdown < 0:
+		return fmt.Errorf("shutdown %s is negative", c.Shutdown)
+	}
+	return nil
+}

@@ -1,0 +1,72 @@
+package supervisor
+
+import "time"
+
+// Input is what happened: [Begin], [Started], [StartFailed], [Exited] or
+// [Shutdown].
+type Input interface{ input() }
+
+// Begin asks for the first start. It is the first input, once.
+type Begin struct{}
+
+// Started answers a [Start]: the child runs.
+type Started struct{ Child int }
+
+// StartFailed answers a [Start]: the child does not run.
+type StartFailed struct {
+	Child int
+	Err   error // why, never nil
+}
+
+// Exited says that a child has ended, by itself or because it was stopped.
+type Exited struct {
+	Child  int
+	Normal bool   // what a transient child may do without being restarted
+	Why    string // how it ended, for people
+}
+
+// Shutdown asks for everything to be stopped.
+type Shutdown struct{}
+
+func (Begin) input()       {}
+func (Started) input()     {}
+func (StartFailed) input() {}
+func (Exited) input()      {}
+func (Shutdown) input()    {}
+
+// Output is what to do: [Start], [Stop], [Leave], [Running], [GiveUp] or
+// [Ended].
+type Output interface{ output() }
+
+// Start a child and answer with [Started] or [StartFailed].
+type Start struct {
+	Child   int
+	Restart bool // it was started, or tried, before
+}
+
+// Stop a child: ask it to end, kill it after Grace, answer with [Exited].
+type Stop struct {
+	Child int
+	Grace time.Duration
+}
+
+// Leave says that a child has ended and stays so.
+type Leave struct{ Child int }
+
+// Running says that the first start is complete.
+type Running struct{}
+
+// GiveUp says why the supervisor stops its children by itself: a
+// *[StartError] or an *[IntensityError].
+type GiveUp struct{ Err error }
+
+// Ended says that no child is left; Err is that of [GiveUp], nil after a
+// [Shutdown]. It is the last output.
+type Ended struct{ Err error }
+
+func (Start) output()   {}
+func (Stop) output()    {}
+func (Leave) output()   {}
+func (Running) output() {}
+func (GiveUp) output()  {}
+func (Ended) output()   {}
