@@ -164,3 +164,6 @@ func (l *Log) position(after string) (uint64, Page, error) {
 	gap.ID = l.id(0)
 	return 0, Page{Events: []Event{gap}}, nil
 }
+
+// Last returns how many events the log has shown so far.
+func (l *Log) Last() uint64 { return l.view.Last() }

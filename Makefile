@@ -1,0 +1,63 @@
+# Glassbox. `make` lists the targets; the same ones run in CI.
+
+GO      ?= go
+BIN     := bin/glassbox
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+# Coverage floor in percent, over all packages.
+COVER_FLOOR := 90
+FUZZTIME ?= 20s
+
+.DEFAULT_GOAL := help
+.PHONY: help build run test race check cover bench bench-long fuzz gen ci clean
+
+help: ## show this help
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build the one binary, bin/glassbox
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/glassbox
+
+run: build ## start three nodes and the demo sandbox; Ctrl-C stops all
+	$(BIN) dev
+
+test: ## run all tests
+	$(GO) test ./...
+
+race: ## run all tests with the race detector
+	$(GO) test -race ./...
+
+check: ## formatting, vet, static analysis, generated files, workflow syntax
+	@test -z "$$(gofmt -l .)" || { echo "gofmt these files:"; gofmt -l .; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	$(GO) tool actionlint
+	$(GO) mod tidy -diff
+	$(MAKE) --no-print-directory gen
+	git diff --exit-code -- docs internal/operations
+
+cover: ## coverage of all packages, with its floor
+	$(GO) test -coverpkg=./... -coverprofile=coverage.out ./... >coverage.log || { cat coverage.log; exit 1; }
+	@$(GO) tool cover -func=coverage.out | awk -v floor=$(COVER_FLOOR) '/^total:/ { \
+		sub("%","",$$3); printf "coverage: %s%% of statements (floor %d%%)\n", $$3, floor; exit $$3 < floor }'
+
+bench: build ## measure what docs/benchmarks.md tells, and print it beside its aims
+	$(GO) test -run '^$$' -bench . -benchtime 1s ./rpc ./internal/operations
+	$(GO) test -v -count 1 -timeout 20m -run TestFigures ./harness
+
+bench-long: build ## the same, with the runs that take minutes (false alarms under load, fifty kills)
+	GLASSBOX_LONG=1 $(GO) test -v -count 1 -timeout 30m -run TestFigures ./harness
+
+fuzz: ## fuzz every decoder for FUZZTIME each
+	@for target in $$(grep -rho '^func Fuzz[A-Za-z]*' --include='*_test.go' . | sed 's/func //' | sort -u); do \
+		dir=$$(grep -rl "func $$target(" --include='*_test.go' . | head -1 | xargs dirname); \
+		echo "fuzzing $$target in $$dir"; \
+		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$dir || exit 1; done
+
+gen: ## regenerate docs/api.md, docs/openapi.json, docs/openrpc.json and the golden table
+	$(GO) test -count 1 -run 'TestGenerated' ./internal/operations -update
+
+ci: ## what CI runs: everything required, nothing skipped
+	.ci/run
+
+clean: ## remove what was built
+	rm -rf bin coverage.out coverage.log

@@ -1,0 +1,159 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/glassbox-dev/glassbox/internal/errs"
+	"github.com/glassbox-dev/glassbox/rpc"
+)
+
+// The node-to-node methods of membership.
+const (
+	pingMethod    = "cluster.ping"
+	askMethod     = "cluster.ask"
+	goodbyeMethod = "cluster.goodbye"
+)
+
+// pingParams is what a ping says of its sender.
+type pingParams struct {
+	Incarnation uint64 `json:"incarnation"`
+	Ready       bool   `json:"ready"`
+	Hash        uint64 `json:"hash"` // of its digest
+	Stalled     bool   `json:"stalled,omitempty"`
+}
+
+type askParams struct {
+	About string `json:"about"`
+}
+
+type askResult struct {
+	Verdict Verdict `json:"verdict"`
+}
+
+// digestBits keeps a hash exact in JSON.
+const digestBits = 1<<53 - 1
+
+// answer answers a peer's request.
+func (c *Cluster) answer(ctx context.Context, peer, method string, params json.RawMessage) (any, error) {
+	switch method {
+	case pingMethod:
+		return c.answerPing(peer, params)
+	case askMethod:
+		var p askParams
+		if err := json.Unmarshal(params, &p); err != nil {
+			return nil, errs.Wrap(errs.BadParameter, err, "a question that cannot be read")
+		}
+		return askResult{c.try(ctx, p.About)}, nil
+	case goodbyeMethod:
+		c.step(Goodbye{peer})
+		return nil, nil
+	default:
+		return c.opts.Node.Handle(ctx, peer, method, params)
+	}
+}
+
+func (c *Cluster) answerPing(peer string, params json.RawMessage) (any, error) {
+	var p pingParams
+	if err := json.Unmarshal(params, &p); err != nil {
+		return nil, errs.Wrap(errs.BadParameter, err, "a ping that cannot be read")
+	}
+	if p.Stalled {
+		c.opts.Log.Warn("a peer says that this node does not apply its changes", "peer", peer)
+	}
+	c.step(Pinged{peer, p.Ready})
+	digest := c.opts.Replica.Digest()
+	c.mu.Lock()
+	answer := Answer{
+		Ready: c.core.Ready(), Known: c.core.Highest(peer), Reach: c.core.Reaches(time.Now()),
+		Applied: digest[peer], Hash: digest.Hash() & digestBits,
+	}
+	c.mu.Unlock()
+	if answer.Hash != p.Hash {
+		answer.Digest = digest
+	}
+	return answer, nil
+}
+
+// ping asks a peer for a sign of life.
+func (c *Cluster) ping(p Ping) {
+	conn := c.conn(p.Peer)
+	if conn == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(c.ctx, c.cfg.DeadAfter)
+	defer cancel()
+	self := c.info()
+	params := pingParams{Incarnation: self.Incarnation, Ready: self.Ready, Hash: self.Digest.Hash() & digestBits, Stalled: p.Stalled}
+	var answer Answer
+	sent := time.Now()
+	if err := conn.Call(ctx, pingMethod, params, &answer); err != nil {
+		return // silence is judged by the core; a lost connection tells itself
+	}
+	c.step(Answered{Peer: p.Peer, RTT: time.Since(sent), Answer: answer})
+	if answer.Digest != nil {
+		c.opts.Replica.Saw(p.Peer, answer.Digest)
+	}
+}
+
+// ask asks a member whether it reaches a peer.
+func (c *Cluster) ask(member, about string) {
+	ctx, cancel := context.WithTimeout(c.ctx, c.cfg.AskTimeout)
+	defer cancel()
+	var result askResult
+	if err := c.Call(ctx, member, askMethod, askParams{about}, &result); err != nil {
+		result.Verdict = Silent
+	}
+	c.step(Told{About: about, By: member, Verdict: result.Verdict})
+}
+
+// try finds out whether this node reaches a peer now: by a ping if they are
+// connected, by a dial if not.
+func (c *Cluster) try(ctx context.Context, peer string) Verdict {
+	if _, ok := c.cfg.Peers[peer]; !ok {
+		return Silent
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.AskTimeout*4/5) // the answer must be back in time
+	defer cancel()
+	if conn := c.conn(peer); conn != nil {
+		self := c.info()
+		err := conn.Call(ctx, pingMethod, pingParams{Incarnation: self.Incarnation, Ready: self.Ready}, nil)
+		if err == nil {
+			return Reached
+		}
+		if ctx.Err() != nil {
+			return Silent
+		}
+	}
+	nc, err := c.opts.Transport.Dial(ctx, c.member(peer).Addr)
+	switch {
+	case err == nil:
+		_ = nc.Close()
+		return Silent // the kernel accepts for a frozen process: no sign of life
+	case rpc.Refused(err):
+		return Refused
+	default:
+		return Silent
+	}
+}
+
+// Leave says goodbye to all peers and stops listening. Run goes on until its
+// context ends. Peers that did not hear it are told as an error: they will
+// take this node for failed.
+func (c *Cluster) Leave(ctx context.Context) error {
+	c.mu.Lock()
+	c.leaving = true
+	c.mu.Unlock()
+	err := c.opts.Listener.Close()
+	links := c.allLinks()
+	results := make(chan error, len(links))
+	for _, l := range links {
+		c.wg.Go(func() { results <- c.Call(ctx, l.peer, goodbyeMethod, nil, nil) })
+	}
+	for range links {
+		err = errors.Join(err, <-results)
+	}
+	return err
+}

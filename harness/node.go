@@ -1,0 +1,170 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/glassbox-dev/glassbox/server/client"
+)
+
+// stopTimeout is how long a node may take to end before it is killed.
+const stopTimeout = 15 * time.Second
+
+// Node is one process of a cluster.
+type Node struct {
+	Name      string
+	HTTP, RPC string // loopback addresses
+	cluster   *Cluster
+
+	mu    sync.Mutex
+	cmd   *exec.Cmd
+	ended chan struct{} // closed when the process was reaped
+}
+
+// Start starts the node's process: a new incarnation at the same addresses.
+func (n *Node) Start(ctx context.Context) error {
+	o := n.cluster.opts
+	args := []string{"serve", "--name", n.Name, "--http", n.HTTP, "--rpc", n.RPC}
+	for _, peer := range n.cluster.nodes {
+		if peer != n {
+			args = append(args, "--peer", peer.Name+"="+peer.RPC)
+		}
+	}
+	if o.Preset != "" {
+		args = append(args, "--preset", o.Preset)
+	}
+	log, err := os.OpenFile(filepath.Join(o.Dir, n.Name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	defer log.Close() // the process has its own copy
+	cmd := exec.Command(o.Binary, append(args, o.Flags...)...)
+	cmd.Env, cmd.Stdout, cmd.Stderr = o.Env, log, log
+	return n.start(cmd)
+}
+
+func (n *Node) start(cmd *exec.Cmd) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	ended, err := startOwned(cmd)
+	if err != nil {
+		return fmt.Errorf("start %s: %w", n.Name, err)
+	}
+	n.cmd, n.ended = cmd, ended
+	return nil
+}
+
+func (n *Node) process() (*os.Process, chan struct{}) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.cmd == nil {
+		return nil, nil
+	}
+	return n.cmd.Process, n.ended
+}
+
+// PID returns the process's id, 0 if it was never started.
+func (n *Node) PID() int {
+	if p, _ := n.process(); p != nil {
+		return p.Pid
+	}
+	return 0
+}
+
+// Running reports whether the process has not ended.
+func (n *Node) Running() bool {
+	_, ended := n.process()
+	if ended == nil {
+		return false
+	}
+	select {
+	case <-ended:
+		return false
+	default:
+		return true
+	}
+}
+
+// Signal sends a signal to the process.
+func (n *Node) Signal(sig syscall.Signal) error {
+	p, _ := n.process()
+	if p == nil {
+		return fmt.Errorf("%s was never started", n.Name)
+	}
+	return p.Signal(sig)
+}
+
+// Kill ends the process by SIGKILL and returns when it is gone.
+func (n *Node) Kill() error {
+	_, ended := n.process()
+	if err := n.Signal(syscall.SIGKILL); err != nil {
+		return fmt.Errorf("kill %s: %w", n.Name, err)
+	}
+	<-ended
+	return nil
+}
+
+// Freeze stops the process without ending it; Thaw lets it go on.
+func (n *Node) Freeze() error { return n.Signal(syscall.SIGSTOP) }
+
+// Thaw lets a frozen process go on.
+func (n *Node) Thaw() error { return n.Signal(syscall.SIGCONT) }
+
+// Stop asks the process to leave and waits for it; after 15 s it is killed,
+// which is an error. A process that has ended already is none.
+func (n *Node) Stop() error {
+	_, ended := n.process()
+	if !n.Running() {
+		return nil
+	}
+	_ = n.Thaw()
+	if err := n.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("stop %s: %w", n.Name, err)
+	}
+	select {
+	case <-ended:
+		return nil
+	case <-time.After(stopTimeout):
+		return errors.Join(fmt.Errorf("%s did not end within %s and was killed", n.Name, stopTimeout), n.Kill())
+	}
+}
+
+// ExitError tells how the process ended, if not well; nil while it runs.
+func (n *Node) ExitError() error {
+	if n.Running() || n.cmd == nil || n.cmd.ProcessState.Success() {
+		return nil
+	}
+	return fmt.Errorf("%s ended: %s", n.Name, n.cmd.ProcessState)
+}
+
+// Client returns a client of the node's API.
+func (n *Node) Client() *client.Client { return &client.Client{Addr: n.HTTP} }
+
+// Status is what a node says of its cluster: the part that measuring needs.
+type Status struct {
+	Ready bool     `json:"ready"`
+	Alive int      `json:"alive"`
+	Nodes []Member `json:"nodes"`
+}
+
+// Member is one node as another one sees it.
+type Member struct {
+	Name  string `json:"name"`
+	State string `json:"state"`
+	Reach string `json:"reach"`
+	Why   string `json:"why"`
+}
+
+// Status asks the node.
+func (n *Node) Status(ctx context.Context) (Status, error) {
+	var s Status
+	err := n.Client().Call(ctx, "cluster.status", nil, &s)
+	return s, err
+}

@@ -1,0 +1,166 @@
+package node
+
+import (
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/glassbox-dev/glassbox/cluster"
+	"github.com/glassbox-dev/glassbox/internal/errs"
+)
+
+// Config is everything a node can be told. The same fields are filled from
+// flags, the environment and a file; the names are in the tags.
+type Config struct {
+	// Name is this node's name in the cluster, unique among its peers: 1 to 63
+	// of a-z, 0-9 and "-".
+	Name string `json:"name"`
+	// Cluster is the cluster's name. Nodes of another cluster are refused.
+	Cluster string `json:"cluster"`
+	// HTTP is the address of the API for people and clients. Anything but a
+	// loopback address needs TokenFile.
+	HTTP string `json:"http"`
+	// RPC is the address for the other nodes and for JSON-RPC clients.
+	// Anything but a loopback address needs SecretFile.
+	RPC string `json:"rpc"`
+	// Advertise is the host:port that the other nodes are told to reach this
+	// one at; empty means the address it listens on.
+	Advertise string `json:"advertise"`
+	// Peers are the static addresses of the other nodes by name. The same list
+	// may be given to every node: its own entry is left out if it is RPC.
+	Peers map[string]string `json:"peers"`
+	// SecretFile holds the secret that the nodes of a cluster share; white
+	// space around it is ignored. Empty means none.
+	SecretFile string `json:"secret_file"`
+	// TokenFile holds the token that clients of the API must show. Empty means
+	// that loopback clients need none.
+	TokenFile string `json:"token_file"`
+	// Preset sets the three times of failure detection: local, lan or wan.
+	Preset string `json:"preset"`
+	// PingEvery, SuspectAfter and DeadAfter replace the preset's values; zero
+	// keeps them.
+	PingEvery    time.Duration `json:"ping_every"`
+	SuspectAfter time.Duration `json:"suspect_after"`
+	DeadAfter    time.Duration `json:"dead_after"`
+	// DrainTimeout bounds how long a stopping node waits for its sandboxes to
+	// shut down before it kills them.
+	DrainTimeout time.Duration `json:"drain_timeout"`
+	// MaxMessage bounds one JSON-RPC message and one HTTP body, in bytes.
+	MaxMessage int `json:"max_message"`
+	// History is how many events a node remembers.
+	History int `json:"history"`
+	// MaxProcesses is how many programs this node runs at most; 0 means no limit.
+	MaxProcesses int `json:"max_processes"`
+	// LogLevel is debug, info, warn or error; LogFormat is text or json.
+	LogLevel  string `json:"log_level"`
+	LogFormat string `json:"log_format"`
+}
+
+// DefaultConfig returns the values in force where nothing else is said.
+func DefaultConfig() Config {
+	return Config{
+		Name:         "n1",
+		Cluster:      "glassbox",
+		HTTP:         "127.0.0.1:4000",
+		RPC:          "127.0.0.1:4100",
+		Peers:        map[string]string{},
+		Preset:       "lan",
+		DrainTimeout: 10 * time.Second,
+		MaxMessage:   4 << 20,
+		History:      10_000,
+		LogLevel:     "info",
+		LogFormat:    "text",
+	}
+}
+
+// Validate says what is wrong with the configuration as a whole, naming the
+// field and what to do; nil if nothing is. It opens no file and no socket.
+func (c Config) Validate() error {
+	if err := addressSafe("http", c.HTTP, c.TokenFile, "a token for its clients (--token-file)"); err != nil {
+		return err
+	}
+	if err := addressSafe("rpc", c.RPC, c.SecretFile, "the cluster's secret (--secret-file)"); err != nil {
+		return err
+	}
+	switch {
+	case c.MaxMessage < 1<<10:
+		return errs.BadParam("max_message", "at least 1024 bytes are needed, not %d", c.MaxMessage)
+	case c.History < 1:
+		return errs.BadParam("history", "at least 1 event must be remembered, not %d", c.History)
+	case c.MaxProcesses < 0:
+		return errs.BadParam("max_processes", "0 for no limit or more, not %d", c.MaxProcesses)
+	case c.DrainTimeout < 0:
+		return errs.BadParam("drain_timeout", "0 or more, not %s", c.DrainTimeout)
+	case c.LogFormat != "text" && c.LogFormat != "json":
+		return errs.BadParam("log_format", "text or json, not %q", c.LogFormat)
+	}
+	_, err := c.membership()
+	return err
+}
+
+// addressSafe refuses an address that other machines can reach when nothing
+// protects it.
+func addressSafe(field, addr, file, protection string) error {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return errs.BadParam(field, "%q is not an address; write HOST:PORT, such as 127.0.0.1:4000", addr)
+	}
+	if file == "" && !isLoopback(host) {
+		return errs.BadParam(field, "%s can be reached from other machines, so it needs %s; "+
+			"give one, or listen on 127.0.0.1", addr, protection)
+	}
+	return nil
+}
+
+func isLoopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}
+
+// membership is the part of the configuration that package cluster takes.
+func (c Config) membership() (cluster.Config, error) {
+	m, err := cluster.Preset(c.Preset)
+	if err != nil {
+		return m, err
+	}
+	m.Cluster, m.Self, m.Addr = c.Cluster, c.Name, c.RPC
+	if c.Advertise != "" {
+		m.Addr = c.Advertise
+	}
+	m.Peers = map[string]string{}
+	for name, addr := range c.Peers {
+		if name != c.Name || addr != c.RPC && addr != m.Addr {
+			m.Peers[name] = addr
+		}
+	}
+	for _, override := range []struct {
+		value time.Duration
+		field *time.Duration
+	}{{c.PingEvery, &m.PingEvery}, {c.SuspectAfter, &m.SuspectAfter}, {c.DeadAfter, &m.DeadAfter}} {
+		if override.value != 0 {
+			*override.field = override.value
+		}
+	}
+	return m, m.Validate()
+}
+
+// readSecret returns the trimmed content of a file, nil if there is no file to
+// read.
+func readSecret(field, file string) ([]byte, error) {
+	if file == "" {
+		return nil, nil
+	}
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		return nil, errs.Wrap(errs.BadParameter, err, "%s cannot be read", field)
+	}
+	secret := strings.TrimSpace(string(raw))
+	if len(secret) < 8 {
+		return nil, errs.BadParam(field, "%s holds %d characters; at least 8 are needed", file, len(secret))
+	}
+	return []byte(secret), nil
+}

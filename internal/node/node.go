@@ -1,0 +1,220 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/glassbox-dev/glassbox/cluster"
+	"github.com/glassbox-dev/glassbox/cluster/replication"
+	"github.com/glassbox-dev/glassbox/internal/errs"
+	"github.com/glassbox-dev/glassbox/internal/event"
+	"github.com/glassbox-dev/glassbox/internal/op"
+	"github.com/glassbox-dev/glassbox/internal/operations"
+	"github.com/glassbox-dev/glassbox/memdb"
+	"github.com/glassbox-dev/glassbox/rpc"
+	"github.com/glassbox-dev/glassbox/sandbox"
+	"github.com/glassbox-dev/glassbox/sandbox/runtime/exec"
+	"github.com/glassbox-dev/glassbox/server"
+)
+
+// Node is one node. Make it with [New].
+type Node struct {
+	cfg     Config
+	version string
+	started time.Time
+	log     *slog.Logger
+
+	rpcListener, httpListener net.Listener
+
+	db         *memdb.DB
+	events     *event.Log
+	replicator *replication.Replicator
+	cluster    *cluster.Cluster
+	programs   *exec.Runtime
+	sandboxes  *sandbox.Manager
+	table      *op.Table
+	server     *server.Server
+
+	leaveOnce sync.Once
+	leaving   chan struct{}
+}
+
+// New wires a node and binds its ports, in this order: what can be wrong is
+// found before anything is started.
+func New(cfg Config, version string, log *slog.Logger) (*Node, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	secret, err := readSecret("secret_file", cfg.SecretFile)
+	if err != nil {
+		return nil, err
+	}
+	token, err := readSecret("token_file", cfg.TokenFile)
+	if err != nil {
+		return nil, err
+	}
+	n := &Node{cfg: cfg, version: version, started: time.Now(), log: log, leaving: make(chan struct{})}
+	if err := n.listen(); err != nil {
+		return nil, err
+	}
+	if err := n.wire(secret, token); err != nil {
+		return nil, errors.Join(err, n.rpcListener.Close(), n.httpListener.Close())
+	}
+	return n, nil
+}
+
+// listen binds both ports.
+func (n *Node) listen() (err error) {
+	if n.rpcListener, err = bind("rpc", n.cfg.RPC); err != nil {
+		return err
+	}
+	if n.httpListener, err = bind("http", n.cfg.HTTP); err != nil {
+		return errors.Join(err, n.rpcListener.Close())
+	}
+	return nil
+}
+
+func bind(field, addr string) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, errs.Wrap(errs.Conflict, err, "cannot listen on %s; another process may use the port: end it, or choose another address with --%s", addr, field)
+	}
+	return l, nil
+}
+
+// HTTP returns the address of the API.
+func (n *Node) HTTP() string { return n.httpListener.Addr().String() }
+
+// RPC returns the address of the nodes' port.
+func (n *Node) RPC() string { return n.rpcListener.Addr().String() }
+
+// Ready is closed once the node has joined.
+func (n *Node) Ready() <-chan struct{} { return n.cluster.Ready() }
+
+// Run runs the node until ctx ends or an operation makes it leave; then it
+// drains: the sandboxes stop, the node says goodbye, the listeners close.
+func (n *Node) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		select {
+		case <-n.leaving:
+			cancel(errLeaving)
+		case <-ctx.Done():
+		}
+	}()
+	// Each stage outlives the one before it: the API and the cluster must live
+	// while the sandboxes stop.
+	last, endLast := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer endLast(nil)
+	work := newGroup(last, func(err error) { cancel(err) })
+	work.Go("cluster", n.cluster.Run)
+	work.Go("replication", n.replicator.Run)
+	work.Go("programs", n.programs.Run)
+	work.Go("server", func(ctx context.Context) error { return n.server.Serve(ctx, n.httpListener) })
+	if err := n.announce(); err != nil {
+		cancel(err)
+	}
+
+	tree := newGroup(ctx, func(err error) { cancel(err) })
+	tree.Go("sandboxes", n.sandboxes.Run)
+	<-ctx.Done()
+	cause := context.Cause(ctx)
+	n.log.Info("draining", "why", cause)
+	err := tree.Wait()
+	goodbye, done := context.WithTimeout(last, goodbyeTimeout)
+	if leaveErr := n.cluster.Leave(goodbye); leaveErr != nil {
+		n.log.Warn("goodbye not heard by all", "err", leaveErr)
+	}
+	done()
+	endLast(errLeaving)
+	return errors.Join(err, work.Wait())
+}
+
+// goodbyeTimeout bounds the goodbye: who does not hear it will find out.
+const goodbyeTimeout = time.Second
+
+var errLeaving = errors.New("the node leaves")
+
+// announce writes this node's own row.
+func (n *Node) announce() error {
+	_, err := n.db.Update(func(tx *memdb.Tx) error {
+		return tx.PutNode(memdb.Node{
+			Name: n.cfg.Name, HTTP: n.HTTP(), RPC: n.cluster.Self().Addr, Version: n.version,
+			OSPID: os.Getpid(), Started: n.started.UTC().Truncate(time.Microsecond),
+		})
+	})
+	if err != nil {
+		return fmt.Errorf("announce this node: %w", err)
+	}
+	return nil
+}
+
+// Leave makes Run drain and return.
+func (n *Node) Leave() { n.leaveOnce.Do(func() { close(n.leaving) }) }
+
+// wire makes all parts and connects them; it starts nothing.
+func (n *Node) wire(secret, token []byte) error {
+	membership, err := n.cfg.membership()
+	if err != nil {
+		return err
+	}
+	if membership.Addr == n.cfg.RPC {
+		membership.Addr = n.RPC() // with the port that was given, if it was 0
+	}
+	n.db, err = memdb.Open(n.cfg.Name)
+	if err != nil {
+		return err
+	}
+	n.events = event.NewLog(n.cfg.Name, uint64(n.started.UnixMilli()), n.cfg.History, time.Now, n.log)
+	n.replicator = replication.New(replication.Config{
+		Self: n.cfg.Name, DB: n.db, Caller: caller{n}, Events: n.events.Out(), OnEvents: n.events.Receive, Log: n.log,
+	})
+	n.programs = exec.New(exec.Config{}, n.log)
+	n.sandboxes = sandbox.NewManager(sandbox.Config{
+		Node: n.cfg.Name, Incarnation: func() uint64 { return n.cluster.Self().Incarnation },
+		Runtime: n.programs, Store: store{n.db}, OnEvent: n.onSandbox, Log: n.log, MaxProcesses: n.cfg.MaxProcesses,
+	})
+	if n.table, err = op.NewTable(router{n}, n.log, operations.All(n.deps())...); err != nil {
+		return err
+	}
+	n.server = server.New(server.Config{
+		Table: n.table, Token: token, MaxBody: n.cfg.MaxMessage, Ready: n.ready, Log: n.log,
+		Info: operations.Info(n.version),
+	})
+	n.cluster, err = cluster.New(membership, cluster.Options{
+		Transport: rpc.TCP{}, Listener: n.rpcListener, Secret: secret, Replica: replica{n}, Node: n,
+		Inline: n.replicator.Inline, Client: server.ClientHandler(n.table, "tcp", token),
+		OnEvent: n.onMember, RPC: rpc.Config{MaxMessage: n.cfg.MaxMessage}, Log: n.log,
+	})
+	return err
+}
+
+// onMember records how this node sees the others, and hides what the dead
+// said.
+func (n *Node) onMember(e cluster.Event) {
+	switch e.Type {
+	case cluster.MemberFailed:
+		n.must("hide its rows", n.db.Hide(e.Member))
+	case cluster.MemberLeft:
+		n.must("drop its rows", n.db.Drop(e.Member, e.Incarnation+1))
+	}
+	data, _ := json.Marshal(map[string]any{"incarnation": e.Incarnation}) // a number always marshals
+	n.events.Observe(event.Event{Time: e.Time, Type: string(e.Type), Subject: e.Member, Data: data, Why: e.Why})
+}
+
+// onSandbox tells everybody what happens to this node's sandboxes.
+func (n *Node) onSandbox(e sandbox.Event) {
+	data, err := json.Marshal(e.Data)
+	if err != nil {
+		n.log.Error("event without its data", "type", e.Type, "subject", e.Subject, "err", err)
+	}
+	n.events.Publish(event.Event{Type: string(e.Type), Subject: e.Subject, Data: data, Why: e.Why})
+}

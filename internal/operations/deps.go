@@ -1,0 +1,51 @@
+package operations
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/glassbox-dev/glassbox/cluster"
+	"github.com/glassbox-dev/glassbox/internal/event"
+	"github.com/glassbox-dev/glassbox/internal/op"
+	"github.com/glassbox-dev/glassbox/memdb"
+	"github.com/glassbox-dev/glassbox/sandbox"
+)
+
+// Deps are the parts of a node that the operations work on. The zero value is
+// enough to list and describe the operations, not to run them.
+type Deps struct {
+	Self    string // this node's name
+	Cluster string // the cluster's name
+	Version string
+	Started time.Time
+
+	Members   func() []cluster.Member
+	DB        *memdb.DB
+	Sandboxes *sandbox.Manager
+	Events    *event.Log
+	// Ready says whether this node has joined; if not, what it waits for.
+	Ready func() (ok bool, waitsFor []string)
+	// Acknowledged waits until all live members have this node's rows as they
+	// are now.
+	Acknowledged func(ctx context.Context) error
+	// Probe reads this node's own figures.
+	Probe func() Metrics
+	// Causes lists what is wrong as far as this node knows, beside what the
+	// members' states say.
+	Causes func() []Cause
+	// Leave begins to leave the cluster and returns at once.
+	Leave func()
+	// Table is the table itself, for the operations that call or describe others.
+	Table func() *op.Table
+	Log   *slog.Logger
+}
+
+// All lists the operations of the table.
+func All(d Deps) []*op.Op {
+	var all []*op.Op
+	for _, ops := range [][]*op.Op{clusterOps(d), nodeOps(d), processOps(d), sandboxOps(d), eventOps(d), discoverOps(d)} {
+		all = append(all, ops...)
+	}
+	return all
+}

@@ -1,0 +1,158 @@
+package operations
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/glassbox-dev/glassbox/internal/errs"
+	"github.com/glassbox-dev/glassbox/internal/op"
+	"github.com/glassbox-dev/glassbox/memdb"
+	"github.com/glassbox-dev/glassbox/sandbox"
+)
+
+// ProcessListParams filters the list of processes.
+type ProcessListParams struct {
+	Node    string `json:"node" doc:"only those of this node"`
+	Sandbox string `json:"sandbox" doc:"only those of this sandbox"`
+	State   string `json:"state" enum:"starting,running,stopping,exited,failed" doc:"only those in this state"`
+	Type    string `json:"type" enum:"worker,supervisor" doc:"only those of this type"`
+	pageParams
+}
+
+// ProcessList is a page of processes, sorted by node, sandbox, child and pid.
+type ProcessList struct {
+	Processes []memdb.Process `json:"processes"`
+	Next      string          `json:"next,omitempty"`
+}
+
+// ProcessParams names a process.
+type ProcessParams struct {
+	PID string `json:"pid" op:"required" doc:"the process's pid, as process.list shows it"`
+}
+
+// ProcessKillParams says which process to end, and how.
+type ProcessKillParams struct {
+	ProcessParams
+	Reason string `json:"reason" enum:"kill,shutdown" default:"kill" doc:"kill ends it at once; shutdown lets it end by itself within its shutdown time"`
+	Force  bool   `json:"force" doc:"give a shutdown no time"`
+}
+
+// Killed is a process that was ended. Its supervisor decides whether its slot
+// runs again.
+type Killed struct {
+	PID string `json:"pid"`
+}
+
+// ProcessLogsParams says which lines of a process to read.
+type ProcessLogsParams struct {
+	ProcessParams
+	After  uint64 `json:"after" doc:"go on behind the line with this number"`
+	Limit  int    `json:"limit" default:"1000" min:"1" max:"4096" doc:"at most this many lines"`
+	Stream string `json:"stream" enum:"stdout,stderr,system" doc:"only this stream"`
+	Follow bool   `json:"follow" doc:"over REST: go on as an event stream"`
+	WaitMS int64  `json:"wait_ms" min:"0" max:"20000" doc:"wait so long for the first line"`
+}
+
+// ProcessLogs is what a process, and its predecessors in the slot, printed.
+type ProcessLogs struct {
+	Entries []sandbox.LogEntry `json:"entries"`
+	Next    uint64             `json:"next"`             // go on after this one
+	Missed  uint64             `json:"missed,omitempty"` // lines no longer kept
+	End     bool               `json:"end,omitempty"`    // nothing more can come
+}
+
+func processOps(d Deps) []*op.Op {
+	return []*op.Op{
+		op.Define(op.Spec{
+			Name: "process.list", Summary: "List the processes of all nodes", Method: http.MethodGet, Path: "/cluster/processes",
+			Command: "ps", Effect: op.Read, Runs: op.Anywhere,
+			Description: "Answered from the rows that every node replicates to all others. Processes of dead nodes are gone, and not listed.",
+			Examples: []op.Example{{
+				Summary: "those of a sandbox", Params: `{"sandbox":"pair"}`, Volatile: []string{"pid", "os_pid", "started"},
+			}},
+		}, d.listProcesses),
+		op.Define(op.Spec{
+			Name: "process.info", Summary: "Show a process", Method: http.MethodGet, Path: "/processes/:pid/info",
+			Command: "info PID", Effect: op.Read, Runs: op.OnOwner, Errors: []errs.Kind{errs.NotFound},
+			Examples: []op.Example{{Summary: "one", Params: `{"pid":"${pid}"}`}},
+		}, func(_ context.Context, in ProcessParams) (memdb.Process, error) {
+			return d.Sandboxes.Process(in.PID)
+		}, op.Owner(pidOwner)),
+		op.Define(op.Spec{
+			Name: "process.kill", Summary: "End a process and all it started", Method: http.MethodDelete, Path: "/processes/:pid",
+			Command: "kill PID", Effect: op.Destructive, Runs: op.OnOwner, Timeout: 15 * time.Second,
+			Description: "The answer comes when nothing of it is left. Its supervisor restarts it by its rules, under a new pid.",
+			Errors:      []errs.Kind{errs.NotFound, errs.Conflict},
+			Examples:    []op.Example{{Summary: "at once", Params: `{"pid":"${pid}"}`, Volatile: []string{"pid"}}},
+		}, func(ctx context.Context, in ProcessKillParams) (Killed, error) {
+			by := op.CallerFrom(ctx).String()
+			return Killed{in.PID}, d.Sandboxes.Kill(ctx, in.PID, sandbox.Reason(in.Reason), in.Force, by)
+		}, op.Owner(func(ctx context.Context, in ProcessKillParams) (string, error) {
+			return pidOwner(ctx, in.ProcessParams)
+		})),
+		op.Define(op.Spec{
+			Name: "process.logs", Summary: "Read what a process printed", Method: http.MethodGet, Path: "/processes/:pid/logs",
+			Command: "logs PID", Effect: op.Read, Runs: op.OnOwner, Timeout: 25 * time.Second,
+			Description: "The lines of the process and of its predecessors in the same slot, each with its pid. Only the newest are " +
+				"kept; `missed` counts those that are gone.",
+			Errors:   []errs.Kind{errs.NotFound, errs.Conflict},
+			Examples: []op.Example{{Summary: "the system's lines", Params: `{"pid":"${pid}","stream":"system","limit":1}`}},
+		}, d.readLogs, op.Owner(func(ctx context.Context, in ProcessLogsParams) (string, error) {
+			return pidOwner(ctx, in.ProcessParams)
+		}),
+			op.Followed("entries", "seq")),
+	}
+}
+
+// pidOwner reads the node off a pid.
+func pidOwner(_ context.Context, in ProcessParams) (string, error) {
+	node, ok := sandbox.NodeOfPID(in.PID)
+	if !ok {
+		return "", errs.New(errs.NotFound, "%q is no pid; process.list shows which there are", in.PID)
+	}
+	return node, nil
+}
+
+func processKey(row memdb.Process) string {
+	return row.Node + "\x00" + row.Sandbox + "\x00" + row.Child + "\x00" + row.PID
+}
+
+func (d Deps) listProcesses(_ context.Context, in ProcessListParams) (ProcessList, error) {
+	rows := keep(d.DB.View().Processes(), func(row memdb.Process) bool {
+		return (in.Node == "" || in.Node == row.Node) && (in.Sandbox == "" || in.Sandbox == row.Sandbox) &&
+			(in.State == "" || in.State == string(row.State)) && (in.Type == "" || in.Type == string(row.Type))
+	})
+	sortBy(rows, processKey)
+	items, next := page(rows, processKey, in.pageParams)
+	return ProcessList{items, next}, nil
+}
+
+func (d Deps) readLogs(ctx context.Context, in ProcessLogsParams) (ProcessLogs, error) {
+	log, err := d.Sandboxes.Logs(in.PID)
+	if err != nil {
+		return ProcessLogs{}, err
+	}
+	if in.WaitMS > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(in.WaitMS)*time.Millisecond)
+		defer cancel()
+	}
+	logs := ProcessLogs{Entries: []sandbox.LogEntry{}, Next: in.After}
+	entries, next, missed, err := log.Read(ctx, in.After, in.Limit, in.WaitMS > 0)
+	switch {
+	case errors.Is(err, io.EOF):
+		logs.End = true
+	case err != nil && ctx.Err() == nil:
+		return logs, err
+	}
+	logs.Next, logs.Missed = next, missed
+	for _, entry := range entries {
+		if in.Stream == "" || in.Stream == string(entry.Stream) {
+			logs.Entries = append(logs.Entries, entry)
+		}
+	}
+	return logs, nil
+}

@@ -1,0 +1,150 @@
+package operations
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/glassbox-dev/glassbox/internal/errs"
+	"github.com/glassbox-dev/glassbox/internal/op"
+	"github.com/glassbox-dev/glassbox/memdb"
+	"github.com/glassbox-dev/glassbox/sandbox"
+)
+
+// SandboxCreateParams is a spec, and how long to wait for it.
+type SandboxCreateParams struct {
+	sandbox.Spec
+	Wait string `json:"wait" enum:"running,placed" default:"running" doc:"return when it runs, or as soon as it is placed"`
+}
+
+// DecodeParams lets the spec be parsed as a whole, so that all its faults are
+// told at once.
+func (p *SandboxCreateParams) DecodeParams(members map[string]json.RawMessage) error {
+	p.Wait = string(sandbox.WaitRunning)
+	if raw, ok := members["wait"]; ok {
+		if err := json.Unmarshal(raw, &p.Wait); err != nil {
+			return errs.BadParam("wait", "must be %q or %q", sandbox.WaitRunning, sandbox.WaitPlaced)
+		}
+	}
+	spec := map[string]json.RawMessage{}
+	for name, raw := range members {
+		if name != "wait" {
+			spec[name] = raw
+		}
+	}
+	raw, err := json.Marshal(spec)
+	if err != nil {
+		return errs.Wrap(errs.BadParameter, err, "the spec cannot be read")
+	}
+	p.Spec, err = sandbox.Parse(raw)
+	return err
+}
+
+// SandboxParams names a sandbox.
+type SandboxParams struct {
+	ID string `json:"sandbox_id" op:"required" doc:"the sandbox's id"`
+}
+
+// SandboxListParams filters the list of sandboxes.
+type SandboxListParams struct {
+	Status string `json:"status" enum:"starting,running,stopping,stopped,failed,unknown" doc:"only those in this state"`
+	Label  string `json:"label" doc:"only those with this label: key or key=value"`
+	pageParams
+}
+
+// SandboxList is a page of sandboxes, sorted by id.
+type SandboxList struct {
+	Sandboxes []memdb.Sandbox `json:"sandboxes"`
+	Next      string          `json:"next,omitempty"`
+}
+
+func sandboxOps(d Deps) []*op.Op {
+	return []*op.Op{
+		op.Define(op.Spec{
+			Name: "sandbox.create", Summary: "Start a sandbox", Method: http.MethodPost, Path: "/sandboxes",
+			Command: "sandbox create FILE", Effect: op.Write, Runs: op.OnOwner, Timeout: 15 * time.Second, Status: http.StatusCreated,
+			Description: "The parameters are the spec itself. It runs on the node its placement names, otherwise on the node asked. " +
+				"The answer comes when all its children were started and all live nodes know of it. A sandbox whose program " +
+				"cannot be started is `failed` and stays visible, with the reason, until it is destroyed.",
+			Errors: []errs.Kind{errs.BadSpec, errs.AlreadyExists, errs.Conflict},
+			Examples: []op.Example{{
+				Summary:  "two programs under one supervisor",
+				Params:   `{"id":"pair","children":[{"id":"a","run":{"exec":["sleep","600"]}},{"id":"b","run":{"exec":["sleep","600"]}}]}`,
+				Volatile: []string{"uid", "created"},
+			}},
+		}, d.createSandbox, op.Owner(d.placeSandbox)),
+		op.Define(op.Spec{
+			Name: "sandbox.list", Summary: "List the sandboxes of all nodes", Method: http.MethodGet, Path: "/sandboxes",
+			Command: "sandbox list", Effect: op.Read, Runs: op.Anywhere,
+			Description: "A sandbox whose node is dead has the status `unknown`.",
+			Examples:    []op.Example{{Summary: "all", Params: `{}`, Volatile: []string{"uid", "created"}}},
+		}, d.listSandboxes),
+		op.Define(op.Spec{
+			Name: "sandbox.info", Summary: "Show a sandbox, its processes and how earlier ones ended", Method: http.MethodGet,
+			Path: "/sandboxes/:sandbox_id", Command: "sandbox info SANDBOX_ID", Effect: op.Read, Runs: op.OnOwner,
+			Errors:   []errs.Kind{errs.NotFound},
+			Examples: []op.Example{{Summary: "one", Params: `{"sandbox_id":"pair"}`, Volatile: []string{"uid", "created", "pid", "os_pid", "started"}}},
+		}, func(_ context.Context, in SandboxParams) (sandbox.Info, error) {
+			return d.Sandboxes.Info(in.ID)
+		}, op.Owner(d.sandboxOwner)),
+		op.Define(op.Spec{
+			Name: "sandbox.destroy", Summary: "Stop a sandbox and forget it", Method: http.MethodDelete,
+			Path: "/sandboxes/:sandbox_id", Command: "sandbox destroy SANDBOX_ID", Effect: op.Destructive, Runs: op.OnOwner,
+			Timeout: 30 * time.Second, Status: http.StatusNoContent,
+			Description: "The children are stopped in reverse order, each with its shutdown time. The answer comes when nothing " +
+				"of it runs any more and all live nodes know.",
+			Errors:   []errs.Kind{errs.NotFound},
+			Examples: []op.Example{{Summary: "one", Params: `{"sandbox_id":"pair"}`}},
+		}, d.destroySandbox, op.Owner(d.sandboxOwner)),
+	}
+}
+
+// placeSandbox picks the node a new sandbox runs on.
+func (d Deps) placeSandbox(_ context.Context, in SandboxCreateParams) (string, error) {
+	for _, row := range d.DB.View().Sandboxes() {
+		if row.ID == in.ID {
+			return "", errs.New(errs.AlreadyExists, "sandbox %q already exists on node %s; destroy it first, or choose another id", in.ID, row.Node)
+		}
+	}
+	if in.Placement != nil && in.Placement.Node != "" {
+		return in.Placement.Node, nil
+	}
+	return d.Self, nil
+}
+
+func (d Deps) createSandbox(ctx context.Context, in SandboxCreateParams) (memdb.Sandbox, error) {
+	row, err := d.Sandboxes.Create(ctx, in.Spec, sandbox.Wait(in.Wait))
+	if err != nil {
+		return row, err
+	}
+	return row, d.Acknowledged(ctx)
+}
+
+// sandboxOwner finds the node that runs a sandbox.
+func (d Deps) sandboxOwner(_ context.Context, in SandboxParams) (string, error) {
+	row, ok := d.DB.View().Sandbox(in.ID)
+	if !ok {
+		return "", errs.New(errs.NotFound, "no sandbox %q on any node; sandbox.list shows which there are", in.ID)
+	}
+	return row.Node, nil
+}
+
+// destroySandbox answers nothing: HTTP's 204.
+func (d Deps) destroySandbox(ctx context.Context, in SandboxParams) (*struct{}, error) {
+	if err := d.Sandboxes.Destroy(ctx, in.ID); err != nil {
+		return nil, err
+	}
+	return nil, d.Acknowledged(ctx)
+}
+
+func (d Deps) listSandboxes(_ context.Context, in SandboxListParams) (SandboxList, error) {
+	key, value, exact := strings.Cut(in.Label, "=")
+	rows := keep(d.DB.View().Sandboxes(), func(row memdb.Sandbox) bool {
+		got, has := row.Labels[key]
+		return (in.Status == "" || in.Status == string(row.Status)) && (in.Label == "" || has && (!exact || got == value))
+	})
+	items, next := page(rows, func(row memdb.Sandbox) string { return row.ID }, in.pageParams)
+	return SandboxList{items, next}, nil
+}
