@@ -156,8 +156,8 @@ func (c *Cluster) loop(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for ctx.Err() == nil {
-		due := c.due()
-		timer.Reset(max(0, time.Until(due)))
+		due := latest(c.due(), time.Now()) // what is overdue was not asked for any earlier
+		timer.Reset(time.Until(due))
 		select {
 		case <-ctx.Done():
 			return

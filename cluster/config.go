@@ -65,7 +65,7 @@ func Preset(name string) (Config, error) {
 		PingEvery: times[0], SuspectAfter: times[1], DeadAfter: times[2],
 		AskTimeout: 50 * time.Millisecond, SecondRefusal: 20 * time.Millisecond,
 		RedialMin: 10 * time.Millisecond, RedialMax: time.Second,
-		HandshakeTimeout: times[2], StallAfter: times[2],
+		HandshakeTimeout: max(times[1], time.Second), StallAfter: times[2],
 	}, nil
 }
 

@@ -19,8 +19,8 @@ func (c *Core) connect(now time.Time, p *peer, in Connected) {
 	}
 	p.addr, p.connected, p.settled = in.Info.Addr, true, true
 	p.dialled = p.dialled || in.Dialled
-	p.lastAnswer, p.lastHeard, p.doubt, p.misses, p.refusals = now, now, 0, 0, 0
-	p.inquiry, p.backoff = nil, c.cfg.RedialMin
+	p.lastAnswer, p.lastHeard, p.doubt, p.misses = now, now, 0, 0
+	p.inquiry, p.backoff, p.lostAt = nil, c.cfg.RedialMin, time.Time{}
 	if p.nextPing.IsZero() {
 		p.nextPing = now
 	}
@@ -93,7 +93,7 @@ func (c *Core) disconnect(now time.Time, p *peer, in Disconnected) {
 	if in.Rest {
 		return
 	}
-	p.nextPing, p.refusals = time.Time{}, 0
+	p.nextPing, p.lostAt = time.Time{}, now
 	if p.state == Alive || p.state == Joining {
 		c.suspect(now, p, "connection lost: "+in.Why)
 	}
@@ -109,7 +109,6 @@ func (c *Core) dialFailed(now time.Time, p *peer, in DialFailed) {
 		p.why = "not reached yet: " + in.Why
 	}
 	if in.Refused {
-		p.refusals++
 		c.refused(now, p, in.Why)
 	}
 }

@@ -48,12 +48,12 @@ type peer struct {
 	dialled    bool      // the connection is one we dialled
 	nextDial   time.Time // zero: none is due
 	backoff    time.Duration
-	refusals   int // dials refused in a row since contact was lost
 	lastAnswer time.Time
 	lastHeard  time.Time
 	doubt      time.Duration // how far lastAnswer was moved for our own pauses
 	rtt        time.Duration
 	nextPing   time.Time
+	lostAt     time.Time // when the last connection was lost; what others said before counts no more
 	look       time.Time // when to look again whether others still reach it
 	misses     int       // pings since the newest answer
 	ready      bool      // it says that it has joined

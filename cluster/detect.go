@@ -88,7 +88,7 @@ func (c *Core) judgeLive(now time.Time, p *peer) {
 // suspect makes a live member a suspect, unless another member reaches it.
 func (c *Core) suspect(now time.Time, p *peer, why string) {
 	if helper := c.helper(now, p); helper != "" {
-		p.why = fmt.Sprintf("%s; %s reaches it", why, helper)
+		p.lastHeard, p.why = now, fmt.Sprintf("%s; %s reaches it", why, helper)
 		return
 	}
 	c.set(now, p, Suspect, MemberSuspected, why)
@@ -148,10 +148,12 @@ func (c *Core) speaks(now time.Time, m *peer) bool {
 	return m.connected && m.state == Alive && now.Sub(m.reachedAt) < c.cfg.SuspectAfter
 }
 
-// helper names a live member that reaches a peer directly, "" if none does.
+// helper names a live member that reaches a peer directly, "" if none does. What
+// a member said before we lost the connection does not count: it may not have
+// noticed yet.
 func (c *Core) helper(now time.Time, p *peer) string {
 	for _, name := range c.names {
-		if m := c.peers[name]; m != p && c.speaks(now, m) && m.reaches[p.name] {
+		if m := c.peers[name]; m != p && c.speaks(now, m) && m.reaches[p.name] && m.reachedAt.After(p.lostAt) {
 			return name
 		}
 	}

@@ -208,10 +208,8 @@ func (h *half) setCut(cut bool) {
 func (h *half) close() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if !h.closed {
-		h.closed = true
-		h.wake()
-	}
+	h.closed = true
+	h.wake() // also when the other end was first: each end has its own readers
 }
 
 // read takes what there is; ok is false when it has to wait for changed.
