@@ -1,0 +1,180 @@
+package server
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/glassbox-dev/glassbox/internal/errs"
+	"github.com/glassbox-dev/glassbox/internal/op"
+)
+
+// route serves an operation at its REST path. A last path parameter called
+// name takes the rest of the path, slashes included.
+func (s *Server) route(o *op.Op) {
+	path := op.APIPrefix + o.Path
+	if rest, ok := strings.CutSuffix(path, "/:name"); ok {
+		path = rest + "/*"
+	}
+	s.echo.Add(o.Method, path, func(c echo.Context) error {
+		params, err := s.params(o, c)
+		if err != nil {
+			return err
+		}
+		if wantsStream(o, c.Request(), params) {
+			return s.stream(o, c, params)
+		}
+		return s.call(o, c, params)
+	})
+}
+
+func caller(c echo.Context, via string) op.Caller {
+	return op.Caller{Via: via, Addr: c.Request().RemoteAddr}
+}
+
+func (s *Server) call(o *op.Op, c echo.Context, params map[string]json.RawMessage) error {
+	raw, err := json.Marshal(params)
+	if err != nil {
+		return errs.Wrap(errs.Internal, err, "the parameters cannot be put together")
+	}
+	result, err := s.cfg.Table.Invoke(c.Request().Context(), op.Request{Method: o.Name, Params: raw, Caller: caller(c, "rest")})
+	if err != nil {
+		return err
+	}
+	status := o.SuccessStatus()
+	switch {
+	case string(result) == "null":
+		return c.NoContent(http.StatusNoContent)
+	case status == http.StatusNoContent:
+		status = http.StatusOK
+	case status == http.StatusCreated:
+		setLocation(c, result)
+	}
+	return c.Blob(status, echo.MIMEApplicationJSON, result)
+}
+
+// setLocation tells where what was created can be found.
+func setLocation(c echo.Context, result json.RawMessage) {
+	var created struct {
+		ID string `json:"id"`
+	}
+	if json.Unmarshal(result, &created) == nil && created.ID != "" {
+		c.Response().Header().Set(echo.HeaderLocation, c.Request().URL.Path+"/"+url.PathEscape(created.ID))
+	}
+}
+
+// params folds path, query and body into one object. A parameter may be given
+// in one place only: nothing overrides anything silently.
+func (s *Server) params(o *op.Op, c echo.Context) (map[string]json.RawMessage, error) {
+	params, err := s.body(c)
+	if err != nil {
+		return nil, err
+	}
+	add := func(name string, values []string) error {
+		if _, twice := params[name]; twice {
+			return errs.BadParam(name, "given in more than one of path, query and body; give it once")
+		}
+		raw, err := o.FromText(name, values)
+		params[name] = raw
+		return err
+	}
+	for _, name := range o.PathParams() {
+		value, err := pathParam(c, name)
+		if err != nil {
+			return nil, err
+		}
+		if err := add(name, []string{value}); err != nil {
+			return nil, err
+		}
+	}
+	for name, values := range c.QueryParams() {
+		if err := add(name, values); err != nil {
+			return nil, err
+		}
+	}
+	return params, nil
+}
+
+// pathParam returns a path parameter, percent-decoded exactly once. The router
+// matches the escaped path only if that differs from the plain one.
+func pathParam(c echo.Context, name string) (string, error) {
+	value := c.Param(name)
+	if strings.HasSuffix(c.Path(), "/*") && name == "name" {
+		value = c.Param("*")
+	}
+	if c.Request().URL.RawPath == "" {
+		return value, nil
+	}
+	decoded, err := url.PathUnescape(value)
+	if err != nil {
+		return "", errs.BadParam(name, "%q is not percent-encoded as a path should be", value)
+	}
+	return decoded, nil
+}
+
+// body reads a JSON object; no body is an empty one.
+func (s *Server) body(c echo.Context) (map[string]json.RawMessage, error) {
+	raw, err := s.readBody(c)
+	params := map[string]json.RawMessage{}
+	if err != nil || len(bytes.TrimSpace(raw)) == 0 {
+		return params, err
+	}
+	if err := isJSON(c); err != nil {
+		return nil, err
+	}
+	if !json.Valid(raw) {
+		return nil, errs.New(errs.ParseError, "the body is not valid JSON")
+	}
+	if bytes.TrimSpace(raw)[0] != '{' {
+		return nil, errs.New(errs.BadParameter, "the body must be a JSON object of the parameters")
+	}
+	d := json.NewDecoder(bytes.NewReader(raw))
+	_, err = d.Token()
+	for err == nil && d.More() {
+		var key json.Token
+		if key, err = d.Token(); err != nil {
+			break
+		}
+		name := key.(string) // a member's key is always a string
+		if _, twice := params[name]; twice {
+			return nil, errs.BadParam(name, "given twice; give it once")
+		}
+		var value json.RawMessage
+		err = d.Decode(&value)
+		params[name] = value
+	}
+	if err != nil {
+		return nil, errs.Wrap(errs.ParseError, err, "the body cannot be read")
+	}
+	return params, nil
+}
+
+// readBody reads the whole body, within its bound.
+func (s *Server) readBody(c echo.Context) ([]byte, error) {
+	raw, err := io.ReadAll(http.MaxBytesReader(c.Response(), c.Request().Body, int64(s.cfg.MaxBody)))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return nil, errs.New(errs.TooLarge, "the body is longer than the limit of %d bytes", tooLarge.Limit)
+	case err != nil:
+		return nil, errs.Wrap(errs.InvalidRequest, err, "the body cannot be read")
+	}
+	return raw, nil
+}
+
+// isJSON demands the content type, which no page of another site can send
+// without asking first.
+func isJSON(c echo.Context) error {
+	given := c.Request().Header.Get(echo.HeaderContentType)
+	if media, _, err := mime.ParseMediaType(given); err != nil || media != echo.MIMEApplicationJSON {
+		return errs.New(errs.UnsupportedMedia, "the body must be application/json, not %q", given)
+	}
+	return nil
+}
