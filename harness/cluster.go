@@ -12,12 +12,14 @@ import (
 
 // Options say which cluster to start.
 type Options struct {
-	Binary string   // the glassbox binary
-	Nodes  int      // named n1, n2, …
-	Dir    string   // for the logs; must exist
-	Preset string   // failure detection: local, lan or wan; "" is lan
-	Flags  []string // further flags of every node
-	Env    []string // the nodes' environment; nil is the harness's own
+	Binary string // the glassbox binary
+	// HTTP and RPC are the nodes' addresses; nil takes free ones of loopback.
+	HTTP, RPC []string
+	Nodes     int      // named n1, n2, …
+	Dir       string   // for the logs; must exist
+	Preset    string   // failure detection: local, lan or wan; "" is lan
+	Flags     []string // further flags of every node
+	Env       []string // the nodes' environment; nil is the harness's own
 }
 
 // Cluster is a number of nodes that know each other.
@@ -36,14 +38,20 @@ func Start(ctx context.Context, o Options) (*Cluster, error) {
 	if _, err := os.Stat(o.Binary); err != nil {
 		return nil, fmt.Errorf("the node's binary is missing (make build makes it): %w", err)
 	}
-	ports, err := freePorts(2 * o.Nodes)
-	if err != nil {
-		return nil, err
+	if len(o.HTTP) == 0 && len(o.RPC) == 0 {
+		free, err := freePorts(2 * o.Nodes)
+		if err != nil {
+			return nil, err
+		}
+		o.HTTP, o.RPC = free[:o.Nodes], free[o.Nodes:]
+	}
+	if len(o.HTTP) != o.Nodes || len(o.RPC) != o.Nodes {
+		return nil, fmt.Errorf("%d and %d addresses for %d nodes; give one of each kind for each, or none", len(o.HTTP), len(o.RPC), o.Nodes)
 	}
 	c := &Cluster{opts: o}
 	for i := range o.Nodes {
 		c.nodes = append(c.nodes, &Node{
-			Name: fmt.Sprintf("n%d", i+1), HTTP: ports[2*i], RPC: ports[2*i+1], cluster: c,
+			Name: fmt.Sprintf("n%d", i+1), HTTP: o.HTTP[i], RPC: o.RPC[i], cluster: c,
 		})
 	}
 	c.Started = time.Now()

@@ -136,12 +136,21 @@ func (n *Node) Stop() error {
 	}
 }
 
-// ExitError tells how the process ended, if not well; nil while it runs.
-func (n *Node) ExitError() error {
-	if n.Running() || n.cmd == nil || n.cmd.ProcessState.Success() {
-		return nil
+// Ended is closed when the process, as last started, has ended.
+func (n *Node) Ended() <-chan struct{} {
+	_, ended := n.process()
+	return ended
+}
+
+// Ending tells how the process ended, such as "signal: killed" or "exit status
+// 1"; "" while it runs.
+func (n *Node) Ending() string {
+	if n.Running() || n.PID() == 0 {
+		return ""
 	}
-	return fmt.Errorf("%s ended: %s", n.Name, n.cmd.ProcessState)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.cmd.ProcessState.String()
 }
 
 // Client returns a client of the node's API.
