@@ -39,7 +39,7 @@ func Start(ctx context.Context, o Options) (*Cluster, error) {
 		return nil, fmt.Errorf("the node's binary is missing (make build makes it): %w", err)
 	}
 	if len(o.HTTP) == 0 && len(o.RPC) == 0 {
-		free, err := freePorts(2 * o.Nodes)
+		free, err := FreeAddrs(2 * o.Nodes)
 		if err != nil {
 			return nil, err
 		}
@@ -63,8 +63,8 @@ func Start(ctx context.Context, o Options) (*Cluster, error) {
 	return c, nil
 }
 
-// freePorts returns loopback addresses that nobody listened on a moment ago.
-func freePorts(n int) ([]string, error) {
+// FreeAddrs returns loopback addresses that nobody listened on a moment ago.
+func FreeAddrs(n int) ([]string, error) {
 	var addrs []string
 	for range n {
 		l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -30,7 +30,7 @@ const dialTimeout = 500 * time.Millisecond
 
 func (f *clientFlags) register(a *app, flags *pflag.FlagSet) {
 	f.flags = flags
-	flags.StringVar(&f.addr, "addr", "", "address of a node's HTTP; without it the cluster that `glassbox dev` runs, or "+defaultAddr)
+	flags.StringVar(&f.addr, "addr", "", "address of a node's HTTP; without it the cluster that \"glassbox dev\" runs, or "+defaultAddr)
 	flags.StringVar(&f.tokenFile, "token-file", "", "file with the API's token")
 	flags.StringVarP(&a.output, "output", "o", "table", "table or json")
 	flags.DurationVar(&f.timeout, "timeout", 0, "how long to wait for the answer; 0 is the operation's own default")

@@ -44,15 +44,6 @@ func runNode(ctx context.Context, cfg node.Config, log *slog.Logger) error {
 		return err
 	}
 	log.Info("listening", "http", n.HTTP(), "rpc", n.RPC())
-	ended := make(chan struct{})
-	defer close(ended)
-	go func() {
-		select {
-		case <-n.Ready():
-			log.Info("joined the cluster")
-		case <-ended:
-		}
-	}()
 	if err := n.Run(ctx); err != nil {
 		return err
 	}
