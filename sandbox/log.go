@@ -66,6 +66,7 @@ func (l *Log) Room() int { return l.maxLines }
 
 // Append adds lines of one stream of one process, all with the same time.
 func (l *Log) Append(now time.Time, stream Stream, pid string, lines ...string) {
+	now = now.UTC().Truncate(time.Microsecond)
 	if len(lines) == 0 {
 		return
 	}

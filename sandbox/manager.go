@@ -66,6 +66,9 @@ func NewManager(cfg Config) *Manager {
 	return &Manager{cfg: cfg, trees: make(map[string]*tree), pids: make(map[string]*slot)}
 }
 
+// now is the time as rows have it: UTC, in microseconds.
+func (m *Manager) now() time.Time { return m.cfg.Now().UTC().Truncate(time.Microsecond) }
+
 // Run keeps the sandboxes running until ctx ends, then stops them all, each in
 // reverse order of its children and with their shutdown times, and returns when
 // nothing is left. It can be called once.

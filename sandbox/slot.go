@@ -88,7 +88,7 @@ func (s *slot) next(previous memdb.Process) memdb.Process {
 	s.proc, s.killer = nil, ""
 	s.row = memdb.Process{
 		PID: pid, Node: m.cfg.Node, Sandbox: s.tree.spec.ID, Child: s.spec.ID, Type: memdb.Worker,
-		State: memdb.ProcessStarting, Started: m.cfg.Now(), Restarts: restarts, Isolation: IsolationNone,
+		State: memdb.ProcessStarting, Started: m.now(), Restarts: restarts, Isolation: IsolationNone,
 		Exit: previous.Exit,
 	}
 	row := s.row
@@ -101,7 +101,7 @@ func (s *slot) next(previous memdb.Process) memdb.Process {
 func (s *slot) startFailed(err error) {
 	row := s.update(func() {
 		s.row.State = memdb.ProcessFailed
-		s.row.Exit = &memdb.Exit{Cause: memdb.CauseStartFailed, Code: 127, Detail: err.Error(), At: s.tree.m.cfg.Now()}
+		s.row.Exit = &memdb.Exit{Cause: memdb.CauseStartFailed, Code: 127, Detail: err.Error(), At: s.tree.m.now()}
 	})
 	s.ended(row)
 }
@@ -198,7 +198,7 @@ func (s *slot) replacedLocked(pid string) error {
 
 // say adds a line of Glassbox's own to the log.
 func (s *slot) say(format string, args ...any) {
-	s.log.Append(s.tree.m.cfg.Now(), System, s.current().PID, fmt.Sprintf(format, args...))
+	s.log.Append(s.tree.m.now(), System, s.current().PID, fmt.Sprintf(format, args...))
 }
 
 // instance is one process as its supervisor sees it.

@@ -47,7 +47,7 @@ func newTree(m *Manager, spec Spec) *tree {
 		t.slots = append(t.slots, newSlot(t, child))
 	}
 	raw, _ := json.Marshal(spec) // a validated spec has nothing that cannot be encoded
-	now := m.cfg.Now()
+	now := m.now()
 	t.row = memdb.Sandbox{
 		ID: spec.ID, UID: rand.Text(), Node: m.cfg.Node, Status: memdb.SandboxStarting,
 		Failover: spec.Failover, Labels: spec.Labels, Created: now, Spec: raw,
@@ -176,7 +176,7 @@ func (t *tree) fail(err error) {
 	t.failure = err
 	t.mu.Unlock()
 	t.setStatus(memdb.SandboxFailed, err.Error())
-	t.setRoot(memdb.ProcessFailed, &memdb.Exit{Cause: failureCause(err), Code: 1, Detail: err.Error(), At: t.m.cfg.Now()})
+	t.setRoot(memdb.ProcessFailed, &memdb.Exit{Cause: failureCause(err), Code: 1, Detail: err.Error(), At: t.m.now()})
 	t.m.emit(Event{Type: SandboxFailed, Subject: t.spec.ID, Data: t.current(), Why: err.Error()})
 	t.settle()
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/glassbox-dev/glassbox/cluster"
 	"github.com/glassbox-dev/glassbox/internal/errs"
 	"github.com/glassbox-dev/glassbox/internal/node"
 	"github.com/glassbox-dev/glassbox/internal/node/nodetest"
@@ -174,7 +175,7 @@ func TestConfigFaultsSayWhatToDo(t *testing.T) {
 		"no such token":     {func(c *node.Config) { c.TokenFile = secret + "x" }, "token_file cannot be read"},
 		"oneself elsewhere": {func(c *node.Config) { c.Peers["n1"] = "127.0.0.1:1" }, "n1"},
 		"two at one":        {func(c *node.Config) { c.Peers["n2"], c.Peers["n3"] = "127.0.0.1:1", "127.0.0.1:1" }, "127.0.0.1:1"},
-		"preset":            {func(c *node.Config) { c.Preset = "moon" }, "local, lan or wan"},
+		"preset":            {func(c *node.Config) { c.Preset = "moon" }, "lan"},
 		"message":           {func(c *node.Config) { c.MaxMessage = 3 }, "max_message"},
 		"history":           {func(c *node.Config) { c.History = 0 }, "history"},
 		"processes":         {func(c *node.Config) { c.MaxProcesses = -1 }, "max_processes"},
@@ -238,7 +239,8 @@ func TestStrangers(t *testing.T) {
 			require.Eventually(t, func() bool {
 				return logs(n1.Log, "handshake failed", tc.want) && logs(stranger.Log, "handshake failed", tc.want)
 			}, 10*time.Second, 10*time.Millisecond, "both say why: %s\n%s", n1.Log, stranger.Log)
-			require.Equal(t, 1, nodetest.Call[operations.ClusterStatus](t, n1, "cluster.status", nil).Alive)
+			peer := nodetest.Call[operations.ClusterStatus](t, n1, "cluster.status", nil).Nodes[1]
+			require.Equal(t, cluster.Unknown, peer.State, "it does not get in: %s", peer.Why)
 		})
 	}
 }

@@ -21,6 +21,7 @@ type EventFilter struct {
 // EventListParams says which events to read.
 type EventListParams struct {
 	EventFilter
+	Type   string `json:"type" doc:"only this type"`
 	Limit  int   `json:"limit" default:"100" min:"1" max:"1000" doc:"at most this many"`
 	WaitMS int64 `json:"wait_ms" min:"0" max:"20000" doc:"wait so long for the first one"`
 }
@@ -44,7 +45,7 @@ func eventOps(d Deps) []*op.Op {
 			Description: "A node's history shows how it saw the other nodes, and everybody's sandbox and process events. " +
 				"`node` shows another node's view. Events that were missed are told by an event of type `Gap`.",
 			Examples: []op.Example{{
-				Summary: "the newest about a sandbox", Params: `{"subject":"pair","limit":1}`,
+				Summary: "the oldest about a sandbox", Params: `{"subject":"pair","limit":1}`,
 				Volatile: []string{"id", "next"},
 			}},
 		}, d.listEvents, op.Followed("events", "id")),
@@ -99,6 +100,9 @@ func (d Deps) listEvents(ctx context.Context, in EventListParams) (EventList, er
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, time.Duration(in.WaitMS)*time.Millisecond)
 		defer cancel()
+	}
+	if in.Type != "" {
+		in.Types = append(in.Types, in.Type)
 	}
 	page, err := d.Events.Read(ctx, in.After, event.Filter{Types: in.Types, Subject: in.Subject}, in.Limit, in.WaitMS > 0)
 	return EventList{page.Events, page.Next}, err

@@ -98,7 +98,7 @@ func (d Deps) nodeInfo(_ context.Context, in NodeInfoParams) (NodeInfo, error) {
 	info.Sandboxes = len(keep(view.Sandboxes(), func(row memdb.Sandbox) bool { return row.Node == d.Self }))
 	if in.Processes {
 		own := keep(view.Processes(), func(row memdb.Process) bool { return row.Node == d.Self })
-		sortBy(own, processKey)
+		sortBy(own, processKeys["node"])
 		info.Processes = own[:min(len(own), in.ProcessLimit)]
 	}
 	return info, nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/glassbox-dev/glassbox/internal/errs"
@@ -19,10 +20,12 @@ type ProcessListParams struct {
 	Sandbox string `json:"sandbox" doc:"only those of this sandbox"`
 	State   string `json:"state" enum:"starting,running,stopping,exited,failed" doc:"only those in this state"`
 	Type    string `json:"type" enum:"worker,supervisor" doc:"only those of this type"`
+	Name    string `json:"name" doc:"only the one with this registered name"`
+	Sort    string `json:"sort" enum:"node,sandbox,started" default:"node" doc:"order of the list"`
 	pageParams
 }
 
-// ProcessList is a page of processes, sorted by node, sandbox, child and pid.
+// ProcessList is a page of processes.
 type ProcessList struct {
 	Processes []memdb.Process `json:"processes"`
 	Next      string          `json:"next,omitempty"`
@@ -77,7 +80,7 @@ func processOps(d Deps) []*op.Op {
 		op.Define(op.Spec{
 			Name: "process.info", Summary: "Show a process", Method: http.MethodGet, Path: "/processes/:pid/info",
 			Command: "info PID", Effect: op.Read, Runs: op.OnOwner, Errors: []errs.Kind{errs.NotFound},
-			Examples: []op.Example{{Summary: "one", Params: `{"pid":"${pid}"}`}},
+			Examples: []op.Example{{Summary: "one", Params: `{"pid":"${pid}"}`, Volatile: []string{"pid", "os_pid", "started"}}},
 		}, func(_ context.Context, in ProcessParams) (memdb.Process, error) {
 			return d.Sandboxes.Process(in.PID)
 		}, op.Owner(pidOwner)),
@@ -99,7 +102,7 @@ func processOps(d Deps) []*op.Op {
 			Description: "The lines of the process and of its predecessors in the same slot, each with its pid. Only the newest are " +
 				"kept; `missed` counts those that are gone.",
 			Errors:   []errs.Kind{errs.NotFound, errs.Conflict},
-			Examples: []op.Example{{Summary: "the system's lines", Params: `{"pid":"${pid}","stream":"system","limit":1}`}},
+			Examples: []op.Example{{Summary: "the system's lines", Params: `{"pid":"${pid}","stream":"system","limit":1}`, Volatile: []string{"pid", "line", "time"}}},
 		}, d.readLogs, op.Owner(func(ctx context.Context, in ProcessLogsParams) (string, error) {
 			return pidOwner(ctx, in.ProcessParams)
 		}),
@@ -116,17 +119,27 @@ func pidOwner(_ context.Context, in ProcessParams) (string, error) {
 	return node, nil
 }
 
-func processKey(row memdb.Process) string {
-	return row.Node + "\x00" + row.Sandbox + "\x00" + row.Child + "\x00" + row.PID
+// processKeys are the orders of the list. The keys are unique, so that paging by
+// them loses nothing.
+var processKeys = map[string]func(memdb.Process) string{
+	"node":    func(row memdb.Process) string { return key(row.Node, row.Sandbox, row.Child, row.PID) },
+	"sandbox": func(row memdb.Process) string { return key(row.Sandbox, row.Child, row.PID) },
+	"started": func(row memdb.Process) string { return key(row.Started.UTC().Format(sortableTime), row.PID) },
 }
+
+// sortableTime has all digits of a time, so that texts sort as times do.
+const sortableTime = "2006-01-02T15:04:05.000000000"
+
+func key(parts ...string) string { return strings.Join(parts, "\x00") }
 
 func (d Deps) listProcesses(_ context.Context, in ProcessListParams) (ProcessList, error) {
 	rows := keep(d.DB.View().Processes(), func(row memdb.Process) bool {
 		return (in.Node == "" || in.Node == row.Node) && (in.Sandbox == "" || in.Sandbox == row.Sandbox) &&
-			(in.State == "" || in.State == string(row.State)) && (in.Type == "" || in.Type == string(row.Type))
+			(in.Name == "" || in.Name == row.Name) && (in.State == "" || in.State == string(row.State)) && (in.Type == "" || in.Type == string(row.Type))
 	})
-	sortBy(rows, processKey)
-	items, next := page(rows, processKey, in.pageParams)
+	order := processKeys[in.Sort]
+	sortBy(rows, order)
+	items, next := page(rows, order, in.pageParams)
 	return ProcessList{items, next}, nil
 }
 

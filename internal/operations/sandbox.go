@@ -47,6 +47,12 @@ type SandboxParams struct {
 	ID string `json:"sandbox_id" op:"required" doc:"the sandbox's id"`
 }
 
+// SandboxInfoParams says how much to tell of a sandbox.
+type SandboxInfoParams struct {
+	SandboxParams
+	Children bool `json:"include_children" default:"true" doc:"list its processes, and those that ended"`
+}
+
 // SandboxListParams filters the list of sandboxes.
 type SandboxListParams struct {
 	Status string `json:"status" enum:"starting,running,stopping,stopped,failed,unknown" doc:"only those in this state"`
@@ -86,9 +92,15 @@ func sandboxOps(d Deps) []*op.Op {
 			Path: "/sandboxes/:sandbox_id", Command: "sandbox info SANDBOX_ID", Effect: op.Read, Runs: op.OnOwner,
 			Errors:   []errs.Kind{errs.NotFound},
 			Examples: []op.Example{{Summary: "one", Params: `{"sandbox_id":"pair"}`, Volatile: []string{"uid", "created", "pid", "os_pid", "started"}}},
-		}, func(_ context.Context, in SandboxParams) (sandbox.Info, error) {
-			return d.Sandboxes.Info(in.ID)
-		}, op.Owner(d.sandboxOwner)),
+		}, func(_ context.Context, in SandboxInfoParams) (sandbox.Info, error) {
+			info, err := d.Sandboxes.Info(in.ID)
+			if !in.Children {
+				info.Processes, info.History = []memdb.Process{}, []memdb.Process{}
+			}
+			return info, err
+		}, op.Owner(func(ctx context.Context, in SandboxInfoParams) (string, error) {
+			return d.sandboxOwner(ctx, in.SandboxParams)
+		})),
 		op.Define(op.Spec{
 			Name: "sandbox.destroy", Summary: "Stop a sandbox and forget it", Method: http.MethodDelete,
 			Path: "/sandboxes/:sandbox_id", Command: "sandbox destroy SANDBOX_ID", Effect: op.Destructive, Runs: op.OnOwner,

@@ -134,7 +134,7 @@ func (p *Process) finish(exit memdb.Exit) {
 		_ = f.SetReadDeadline(time.Now().Add(drainTime))
 	}
 	p.readers.Wait()
-	exit.At = time.Now()
+	exit.At = time.Now().UTC().Truncate(time.Microsecond)
 	p.exit = exit
 	close(p.done)
 }
