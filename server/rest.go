@@ -132,28 +132,7 @@ func (s *Server) body(c echo.Context) (map[string]json.RawMessage, error) {
 	if !json.Valid(raw) {
 		return nil, errs.New(errs.ParseError, "the body is not valid JSON")
 	}
-	if bytes.TrimSpace(raw)[0] != '{' {
-		return nil, errs.New(errs.BadParameter, "the body must be a JSON object of the parameters")
-	}
-	d := json.NewDecoder(bytes.NewReader(raw))
-	_, err = d.Token()
-	for err == nil && d.More() {
-		var key json.Token
-		if key, err = d.Token(); err != nil {
-			break
-		}
-		name := key.(string) // a member's key is always a string
-		if _, twice := params[name]; twice {
-			return nil, errs.BadParam(name, "given twice; give it once")
-		}
-		var value json.RawMessage
-		err = d.Decode(&value)
-		params[name] = value
-	}
-	if err != nil {
-		return nil, errs.Wrap(errs.ParseError, err, "the body cannot be read")
-	}
-	return params, nil
+	return op.Members(raw)
 }
 
 // readBody reads the whole body, within its bound.

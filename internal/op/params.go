@@ -113,9 +113,9 @@ func (p *params) names() string {
 	return strings.Join(names, ", ")
 }
 
-// members splits a params object into its members, refusing what is not an
+// Members splits a params object into its members, refusing what is not an
 // object and members that come twice.
-func members(raw json.RawMessage) (map[string]json.RawMessage, error) {
+func Members(raw json.RawMessage) (map[string]json.RawMessage, error) {
 	raw = bytes.TrimSpace(raw)
 	if len(raw) == 0 {
 		return map[string]json.RawMessage{}, nil

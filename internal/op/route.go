@@ -53,7 +53,7 @@ func (t *Table) Run(ctx context.Context, f Forwarded) (json.RawMessage, error) {
 	if f.TimeoutMS < 1 {
 		return nil, errs.BadParam(timeoutParam, "a forwarded operation carries the time it has left, at least 1 ms")
 	}
-	m, err := members(f.Params)
+	m, err := Members(f.Params)
 	if err != nil {
 		return nil, err
 	}

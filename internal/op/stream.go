@@ -58,7 +58,7 @@ func (t *Table) Stream(ctx context.Context, req Request, emit func(Item) error) 
 	if o.stream == nil {
 		return errs.New(errs.NotAcceptable, "%s cannot be followed; call it instead", o.Name)
 	}
-	m, err := members(req.Params)
+	m, err := Members(req.Params)
 	if err != nil {
 		return err
 	}

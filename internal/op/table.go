@@ -104,7 +104,7 @@ func timeoutError(ctx context.Context, c *call, err error) error {
 
 // decode takes the common parameters out of the request and the rest apart.
 func (o *Op) decode(req Request) (*call, error) {
-	m, err := members(req.Params)
+	m, err := Members(req.Params)
 	if err != nil {
 		return nil, err
 	}
