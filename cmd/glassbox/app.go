@@ -118,7 +118,7 @@ func strictly(cmd *cobra.Command) {
 	if cmd.RunE != nil || cmd.Run != nil {
 		return
 	}
-	cmd.Args = cobra.ArbitraryArgs
+	cmd.Args, cmd.SuggestionsMinimumDistance = cobra.ArbitraryArgs, 2
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) == 0 {
 			return cmd.Help()

@@ -31,6 +31,7 @@ type settings struct {
 func newSettings(cfg node.Config) *settings {
 	s := &settings{cfg: cfg, flags: pflag.NewFlagSet("node", pflag.ContinueOnError)}
 	f, c := s.flags, &s.cfg
+	f.SortFlags = false
 	f.StringVar(&c.Name, "name", c.Name, "this node's name, unique in its cluster")
 	f.StringVar(&c.Cluster, "cluster", c.Cluster, "the cluster's name; nodes of another one are refused")
 	f.StringVar(&c.HTTP, "http", c.HTTP, "address of the API; any but loopback needs --token-file")
@@ -51,7 +52,6 @@ func newSettings(cfg node.Config) *settings {
 	f.StringVar(&c.LogFormat, "log-format", c.LogFormat, "text or json")
 	f.VisitAll(func(flag *pflag.Flag) { s.names = append(s.names, flag.Name) })
 	f.StringVar(&s.file, "config", "", "file with these settings, YAML or JSON")
-	f.SortFlags = false
 	return s
 }
 

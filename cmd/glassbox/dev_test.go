@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/glassbox-dev/glassbox/harness"
+)
+
+// freePort returns a port from which on three are free.
+func freePort(t *testing.T) int {
+	t.Helper()
+	for port := 30000 + os.Getpid()%20000; port < 60000; port += 16 {
+		if (devFlags{nodes: 3, httpPort: port, rpcPort: port + 8, preset: "lan"}).check() == nil {
+			return port
+		}
+	}
+	require.Fail(t, "no free ports")
+	return 0
+}
+
+// TestDev is the README's first page: three nodes, the demo, a death, and
+// nothing left.
+func TestDev(t *testing.T) {
+	s := newShell(t)
+	port := freePort(t)
+	s.env["GLASSBOX_HTTP_PORT"], s.env["GLASSBOX_RPC_PORT"] = strconv.Itoa(port), strconv.Itoa(port+8)
+	t.Setenv("GLASSBOX_DEV_TEST", t.Name()) // marks the nodes, to find what is left of them
+	ctx, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	var out, errors buffer
+	ended := s.start(ctx, &out, &errors, "dev", "--preset", "local")
+	require.Eventually(t, func() bool { return strings.Contains(out.String(), "Ctrl-C") }, 20*time.Second, 10*time.Millisecond, "%s %s", &out, &errors)
+	require.Empty(t, errors.String())
+
+	s.fails(4, "is in use; end what uses it", "dev")
+	require.Contains(t, s.ok("status"), "3 of 3 nodes alive", "found by the context file")
+	require.Contains(t, s.ok("ps"), "counter")
+	require.Equal(t, 4, strings.Count(s.ok("nodes"), "\n"))
+
+	var events buffer
+	following := s.start(ctx, &events, &errors, "events", "-f", "--types", "MemberFailed")
+	pid, err := strconv.Atoi(field(t, out.String(), "127.0.0.1:"+strconv.Itoa(port+9), 3))
+	require.NoError(t, err)
+	require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
+	require.Eventually(t, func() bool {
+		return strings.Contains(events.String(), "n2") && strings.Contains(out.String(), "n2 (pid "+strconv.Itoa(pid)+") ended: signal: killed")
+	}, 10*time.Second, 10*time.Millisecond, "%s %s", &events, &out)
+	require.Contains(t, events.String(), "refused", "with its why")
+	require.Contains(t, s.ok("status"), "2 of 3 nodes alive")
+
+	// The first node dies too: commands and followers go on with the third.
+	first, err := strconv.Atoi(field(t, out.String(), "127.0.0.1:"+strconv.Itoa(port+8), 3))
+	require.NoError(t, err)
+	require.NoError(t, syscall.Kill(first, syscall.SIGKILL))
+	require.Eventually(t, func() bool { return strings.Contains(s.run("status").out, "seen by n3: minority, 1 of 3") }, 10*time.Second, 20*time.Millisecond)
+
+	interrupt()
+	require.Zero(t, ended(), "%s", &errors)
+	following()
+	require.NoFileExists(t, filepath.Join(s.env["HOME"], ".config", "glassbox", "context.json"))
+	require.Eventually(t, func() bool {
+		left, err := harness.Marked("GLASSBOX_DEV_TEST=" + t.Name())
+		return err == nil && len(left) == 0
+	}, 10*time.Second, 20*time.Millisecond, "nothing is left")
+}
+
+func TestDevFaults(t *testing.T) {
+	s := newShell(t)
+	s.fails(2, "nodes", "dev", "--nodes", "0")
+	s.fails(2, "http-port", "dev", "--http-port", "65534")
+	s.fails(2, "rpc-port", "dev", "--rpc-port", "0")
+	s.fails(2, "lan", "dev", "--preset", "moon")
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	s.fails(4, "--http-port", "dev", "--nodes", "1", "--http-port", strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
+}
