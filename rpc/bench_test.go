@@ -1,19 +1,16 @@
 package rpc
 
 import (
-	"bufio"
 	"bytes"
 	"context"
-	"encoding/binary"
 	"encoding/json"
 	"fmt"
-	"io"
-	"net"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/glassbox-dev/glassbox/rpc/rpctest"
 )
 
 // BenchmarkCall measures calls between two ends over loopback TCP, beside a
@@ -26,12 +23,12 @@ func BenchmarkCall(b *testing.B) {
 		}
 		for _, callers := range []int{1, 64} {
 			b.Run(fmt.Sprintf("bytes=%d/callers=%d", size, callers), func(b *testing.B) {
-				bare := bareEcho(b, callers, payload, 20_000)
+				bare := rpctest.BareEcho(b, callers, payload, 20_000)
 				client := echoServer(b)
 				b.ReportAllocs()
 				b.ResetTimer()
 				started := time.Now()
-				spread(b, callers, b.N, func() error {
+				rpctest.Spread(b, callers, b.N, func() error {
 					var result json.RawMessage
 					return client.Call(context.Background(), "echo", payload, &result)
 				})
@@ -41,23 +38,6 @@ func BenchmarkCall(b *testing.B) {
 			})
 		}
 	}
-}
-
-// spread runs n calls on so many goroutines.
-func spread(tb testing.TB, callers, n int, call func() error) {
-	tb.Helper()
-	var wg sync.WaitGroup
-	for i := range callers {
-		wg.Go(func() {
-			for j := i; j < n; j += callers {
-				if err := call(); err != nil {
-					tb.Error(err)
-					return
-				}
-			}
-		})
-	}
-	wg.Wait()
 }
 
 // echoServer returns a connection to a peer that answers every call with its
@@ -85,81 +65,4 @@ func echoServer(tb testing.TB) *Conn {
 		require.NoError(tb, l.Close())
 	})
 	return client
-}
-
-// bareEcho measures the least that a call can cost: a length, an id, the
-// payload, and back, on one connection, with one reader and one writer a side.
-func bareEcho(tb testing.TB, callers int, payload []byte, n int) (rate float64) {
-	tb.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(tb, err)
-	defer l.Close()
-	go func() {
-		nc, err := l.Accept()
-		if err != nil {
-			panic(err)
-		}
-		defer nc.Close()
-		r := bufio.NewReader(nc)
-		for {
-			frame, err := readFrame(r)
-			if err != nil {
-				return
-			}
-			if _, err := nc.Write(frame); err != nil {
-				return
-			}
-		}
-	}()
-	nc, err := net.Dial("tcp", l.Addr().String())
-	require.NoError(tb, err)
-	defer nc.Close()
-	var mu sync.Mutex
-	waiting := map[uint32]chan struct{}{}
-	go func() {
-		r := bufio.NewReader(nc)
-		for {
-			frame, err := readFrame(r)
-			if err != nil {
-				return
-			}
-			id := binary.BigEndian.Uint32(frame[4:])
-			mu.Lock()
-			done := waiting[id]
-			delete(waiting, id)
-			mu.Unlock()
-			close(done)
-		}
-	}()
-	var last uint32
-	started := time.Now()
-	spread(tb, callers, n, func() error {
-		done := make(chan struct{})
-		frame := make([]byte, 8+len(payload))
-		binary.BigEndian.PutUint32(frame, uint32(4+len(payload)))
-		copy(frame[8:], payload)
-		mu.Lock()
-		last++
-		waiting[last] = done
-		binary.BigEndian.PutUint32(frame[4:], last)
-		_, err := nc.Write(frame)
-		mu.Unlock()
-		if err != nil {
-			return err
-		}
-		<-done
-		return nil
-	})
-	return float64(n) / time.Since(started).Seconds()
-}
-
-func readFrame(r io.Reader) ([]byte, error) {
-	head := make([]byte, 4)
-	if _, err := io.ReadFull(r, head); err != nil {
-		return nil, err
-	}
-	frame := make([]byte, 4+binary.BigEndian.Uint32(head))
-	copy(frame, head)
-	_, err := io.ReadFull(r, frame[4:])
-	return frame, err
 }

@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/glassbox-dev/glassbox/internal/errs"
+	"github.com/glassbox-dev/glassbox/internal/jsonscan"
 )
 
 // message is one request, notification or response. Ids, params and results
@@ -34,7 +35,7 @@ func parse(b []byte) (elements [][]byte, batch bool, err *errs.Error) {
 	if b[0] != '[' {
 		return [][]byte{b}, false, nil
 	}
-	eachElement(b, func(element []byte) { elements = append(elements, element) })
+	jsonscan.EachElement(b, func(element []byte) { elements = append(elements, element) })
 	if len(elements) == 0 {
 		return nil, true, errs.New(errs.InvalidRequest, "a batch has at least one message")
 	}
@@ -51,7 +52,7 @@ func decode(b []byte) (message, *errs.Error) {
 	var version, method []byte
 	var twice []byte
 	seen := 0
-	eachMember(b, func(key, value []byte) {
+	jsonscan.EachMember(b, func(key, value []byte) {
 		var slot *[]byte
 		bit := 0
 		switch string(key) {

@@ -98,6 +98,9 @@ func (n *Node) RPC() string { return n.rpcListener.Addr().String() }
 // Ready is closed once the node has joined.
 func (n *Node) Ready() <-chan struct{} { return n.cluster.Ready() }
 
+// Table returns the operations, for who runs a node inside a program of his own.
+func (n *Node) Table() *op.Table { return n.table }
+
 // Run runs the node until ctx ends or an operation makes it leave; then it
 // drains: the sandboxes stop, the node says goodbye, the listeners close.
 func (n *Node) Run(ctx context.Context) error {

@@ -45,8 +45,12 @@ func (r router) ReadyPeer() (string, bool) {
 }
 
 func (r router) Forward(ctx context.Context, node string, f op.Forwarded) (json.RawMessage, error) {
+	params, err := f.Encode()
+	if err != nil {
+		return nil, errs.Wrap(errs.Internal, err, "%s cannot be forwarded", f.Method)
+	}
 	var result json.RawMessage
-	if err := r.n.cluster.Call(ctx, node, runMethod, f, &result); err != nil {
+	if err := r.n.cluster.Call(ctx, node, runMethod, params, &result); err != nil {
 		e := errs.From(err)
 		if e.Node == "" {
 			e = e.WithNode(node)
@@ -60,8 +64,8 @@ func (r router) Forward(ctx context.Context, node string, f op.Forwarded) (json.
 func (n *Node) Handle(ctx context.Context, from, method string, params json.RawMessage) (any, error) {
 	switch {
 	case method == runMethod:
-		var f op.Forwarded
-		if err := json.Unmarshal(params, &f); err != nil {
+		f, err := op.DecodeForwarded(params)
+		if err != nil {
 			return nil, errs.Wrap(errs.BadParameter, err, "node %s forwarded what is no operation", from)
 		}
 		return n.table.Run(ctx, f)

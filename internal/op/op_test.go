@@ -160,7 +160,7 @@ func TestParametersAreDecodedStrictly(t *testing.T) {
 		{`[1]`, "", "by name"},
 		{`7`, "", "by name"},
 		{`{"name":"a"`, "", "not valid JSON"},
-		{`{"name":"a"} x`, "", "something follows"},
+		{`{"name":"a"} x`, "", "not valid JSON"},
 		{`{"name":"a","nam":"b"}`, "nam", "unknown; known are: name, times, mood, loud, tags, extra, node, timeout_ms"},
 		{`{"name":"a","name":"b"}`, "name", "given twice"},
 		{`{"name":7}`, "name", "must be a string, not a JSON number"},

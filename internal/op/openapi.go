@@ -18,7 +18,7 @@ const APIPrefix = "/api/v1"
 // OpenAPI returns the table as an OpenAPI 3.1.0 document
 // (https://spec.openapis.org/oas/v3.1.0).
 func (t *Table) OpenAPI(info Info) ([]byte, error) {
-	paths := map[string]object{}
+	paths := map[string]doc{}
 	for _, o := range t.ops {
 		item, err := o.openAPIOperation()
 		if err != nil {
@@ -26,7 +26,7 @@ func (t *Table) OpenAPI(info Info) ([]byte, error) {
 		}
 		path := o.openAPIPath()
 		if paths[path] == nil {
-			paths[path] = object{}
+			paths[path] = doc{}
 		}
 		paths[path][strings.ToLower(o.Method)] = item
 	}
@@ -34,13 +34,13 @@ func (t *Table) OpenAPI(info Info) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("problem: %w", err)
 	}
-	return json.MarshalIndent(object{
+	return json.MarshalIndent(doc{
 		"openapi": "3.1.0", "info": info, "paths": paths,
-		"components": object{
-			"schemas":         object{"Problem": problem},
-			"securitySchemes": object{"token": object{"type": "http", "scheme": "bearer"}},
+		"components": doc{
+			"schemas":         doc{"Problem": problem},
+			"securitySchemes": doc{"token": doc{"type": "http", "scheme": "bearer"}},
 		},
-		"security": []object{{}, {"token": []string{}}},
+		"security": []doc{{}, {"token": []string{}}},
 	}, "", "  ")
 }
 
@@ -54,7 +54,7 @@ func (o *Op) openAPIPath() string {
 	return strings.Join(segments, "/")
 }
 
-func (o *Op) openAPIOperation() (object, error) {
+func (o *Op) openAPIOperation() (doc, error) {
 	schema, err := o.ParamsSchema()
 	if err != nil {
 		return nil, err
@@ -63,13 +63,13 @@ func (o *Op) openAPIOperation() (object, error) {
 	if err != nil {
 		return nil, err
 	}
-	operation := object{
+	operation := doc{
 		"operationId": o.Name, "summary": o.Summary, "description": o.describe(),
 		"tags":       []string{strings.SplitN(o.Name, ".", 2)[0]},
 		"parameters": o.openAPIParameters(schema), "responses": o.openAPIResponses(result), "x-effect": o.Effect, "x-runs": o.Runs,
 	}
 	if len(schema.Properties) > 0 && hasBody(o.Method) {
-		operation["requestBody"] = object{"content": object{"application/json": object{"schema": schema}}}
+		operation["requestBody"] = doc{"content": doc{"application/json": doc{"schema": schema}}}
 	}
 	return operation, nil
 }
@@ -81,11 +81,11 @@ func hasBody(method string) bool {
 // openAPIParameters puts what is in the path there, and the rest into the
 // query or, where there is one, into the body. The body's schema then lists
 // the path's parameters as well, but does not require them.
-func (o *Op) openAPIParameters(schema *jsonschema.Schema) []object {
-	list := []object{}
+func (o *Op) openAPIParameters(schema *jsonschema.Schema) []doc {
+	list := []doc{}
 	inPath := o.PathParams()
 	for _, name := range inPath {
-		list = append(list, object{"name": name, "in": "path", "required": true, "schema": schema.Properties[name]})
+		list = append(list, doc{"name": name, "in": "path", "required": true, "schema": schema.Properties[name]})
 		if hasBody(o.Method) {
 			delete(schema.Properties, name)
 			schema.PropertyOrder = slices.DeleteFunc(schema.PropertyOrder, func(s string) bool { return s == name })
@@ -97,7 +97,7 @@ func (o *Op) openAPIParameters(schema *jsonschema.Schema) []object {
 	}
 	for _, name := range sortedKeys(schema.Properties) {
 		if !slices.Contains(inPath, name) {
-			list = append(list, object{
+			list = append(list, doc{
 				"name": name, "in": "query", "required": slices.Contains(schema.Required, name),
 				"description": schema.Properties[name].Description, "schema": schema.Properties[name],
 			})
@@ -106,21 +106,21 @@ func (o *Op) openAPIParameters(schema *jsonschema.Schema) []object {
 	return list
 }
 
-func (o *Op) openAPIResponses(result *jsonschema.Schema) object {
-	success := object{"description": "Success", "content": object{"application/json": object{"schema": result}}}
+func (o *Op) openAPIResponses(result *jsonschema.Schema) doc {
+	success := doc{"description": "Success", "content": doc{"application/json": doc{"schema": result}}}
 	if o.Followed() {
-		success["content"].(object)["text/event-stream"] = object{"schema": object{"type": "string"}}
+		success["content"].(doc)["text/event-stream"] = doc{"schema": doc{"type": "string"}}
 	}
-	responses := object{fmt.Sprint(o.SuccessStatus()): success}
+	responses := doc{fmt.Sprint(o.SuccessStatus()): success}
 	for _, kind := range o.errorKinds() {
 		p := kind.Property()
 		key := fmt.Sprint(p.Status)
 		text := p.Title + " (`" + string(p.Kind) + "`)"
-		if other, ok := responses[key].(object); ok {
+		if other, ok := responses[key].(doc); ok {
 			text = other["description"].(string) + "; " + text
 		}
-		responses[key] = object{"description": text, "content": object{
-			"application/problem+json": object{"schema": object{"$ref": "#/components/schemas/Problem"}},
+		responses[key] = doc{"description": text, "content": doc{
+			"application/problem+json": doc{"schema": doc{"$ref": "#/components/schemas/Problem"}},
 		}}
 	}
 	return responses

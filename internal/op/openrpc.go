@@ -15,14 +15,14 @@ type Info struct {
 	Version     string `json:"version"`
 }
 
-// object is a JSON object under construction; encoding/json sorts its keys, so
+// doc is a JSON object under construction; encoding/json sorts its keys, so
 // the documents are the same every time.
-type object map[string]any
+type doc map[string]any
 
 // OpenRPC returns the table as an OpenRPC 1.3.2 document
 // (https://spec.open-rpc.org).
 func (t *Table) OpenRPC(info Info) ([]byte, error) {
-	methods := []object{}
+	methods := []doc{}
 	for _, o := range t.ops {
 		m, err := o.openRPCMethod()
 		if err != nil {
@@ -30,21 +30,21 @@ func (t *Table) OpenRPC(info Info) ([]byte, error) {
 		}
 		methods = append(methods, m)
 	}
-	return json.MarshalIndent(object{"openrpc": "1.3.2", "info": info, "methods": methods}, "", "  ")
+	return json.MarshalIndent(doc{"openrpc": "1.3.2", "info": info, "methods": methods}, "", "  ")
 }
 
-func (o *Op) openRPCMethod() (object, error) {
+func (o *Op) openRPCMethod() (doc, error) {
 	schema, err := o.ParamsSchema()
 	if err != nil {
 		return nil, err
 	}
-	params := []object{}
+	params := []doc{}
 	for _, name := range append(slices.Clone(schema.Required), sortedKeys(schema.Properties)...) {
-		if slices.ContainsFunc(params, func(p object) bool { return p["name"] == name }) {
+		if slices.ContainsFunc(params, func(p doc) bool { return p["name"] == name }) {
 			continue
 		}
 		property := schema.Properties[name]
-		params = append(params, object{
+		params = append(params, doc{
 			"name": name, "description": property.Description, "schema": property,
 			"required": slices.Contains(schema.Required, name),
 		})
@@ -53,18 +53,18 @@ func (o *Op) openRPCMethod() (object, error) {
 	if err != nil {
 		return nil, err
 	}
-	return object{
+	return doc{
 		"name": o.Name, "summary": o.Summary, "description": o.describe(), "paramStructure": "by-name",
-		"params": params, "result": object{"name": "result", "schema": result}, "errors": o.openRPCErrors(),
+		"params": params, "result": doc{"name": "result", "schema": result}, "errors": o.openRPCErrors(),
 		"x-effect": o.Effect, "x-runs": o.Runs,
 	}, nil
 }
 
-func (o *Op) openRPCErrors() []object {
-	var list []object
+func (o *Op) openRPCErrors() []doc {
+	var list []doc
 	for _, kind := range o.errorKinds() {
 		p := kind.Property()
-		list = append(list, object{"code": p.Code, "message": p.Title, "data": object{"kind": p.Kind, "definite": p.Definite}})
+		list = append(list, doc{"code": p.Code, "message": p.Title, "data": doc{"kind": p.Kind, "definite": p.Definite}})
 	}
 	return list
 }

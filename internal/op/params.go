@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/glassbox-dev/glassbox/internal/errs"
+	"github.com/glassbox-dev/glassbox/internal/jsonscan"
 )
 
 // The parameters that every operation understands.
@@ -113,47 +114,52 @@ func (p *params) names() string {
 	return strings.Join(names, ", ")
 }
 
-// Members splits a params object into its members, refusing what is not an
-// object and members that come twice.
+// Members splits a params object into its members, which are parts of raw,
+// refusing what is not an object and members that come twice.
 func Members(raw json.RawMessage) (map[string]json.RawMessage, error) {
 	raw = bytes.TrimSpace(raw)
+	if len(raw) == 0 {
+		return map[string]json.RawMessage{}, nil
+	}
+	if !json.Valid(raw) {
+		return nil, errs.New(errs.BadParameter, "parameters are not valid JSON")
+	}
+	return validMembers(raw)
+}
+
+// validMembers is [Members] of what is known to be valid JSON.
+func validMembers(raw json.RawMessage) (map[string]json.RawMessage, error) {
 	if len(raw) == 0 {
 		return map[string]json.RawMessage{}, nil
 	}
 	if raw[0] != '{' {
 		return nil, errs.New(errs.BadParameter, "parameters are passed by name: params must be an object")
 	}
-	d := json.NewDecoder(bytes.NewReader(raw))
-	if _, err := d.Token(); err != nil {
-		return nil, notJSON(err)
-	}
-	m := map[string]json.RawMessage{}
-	for d.More() {
-		key, err := d.Token()
-		if err != nil {
-			return nil, notJSON(err)
-		}
-		name := key.(string) // a member's key is always a string
-		if _, twice := m[name]; twice {
-			return nil, errs.BadParam(name, "given twice; give it once")
-		}
-		var value json.RawMessage
-		if err := d.Decode(&value); err != nil {
-			return nil, notJSON(err)
+	m, twice := map[string]json.RawMessage{}, ""
+	jsonscan.EachMember(raw, func(key, value []byte) {
+		name := jsonscan.Unquote(key)
+		if _, ok := m[name]; ok {
+			twice = name
 		}
 		m[name] = value
-	}
-	if _, err := d.Token(); err != nil {
-		return nil, notJSON(err)
-	}
-	if d.InputOffset() != int64(len(raw)) {
-		return nil, errs.New(errs.BadParameter, "parameters are one JSON object; something follows it")
+	})
+	if twice != "" {
+		return nil, errs.BadParam(twice, "given twice; give it once")
 	}
 	return m, nil
 }
 
-func notJSON(err error) error {
-	return errs.Wrap(errs.BadParameter, err, "parameters are not valid JSON")
+// object is the reverse of [Members].
+func object(m map[string]json.RawMessage) json.RawMessage {
+	b := []byte{'{'}
+	for name, value := range m {
+		if len(b) > 1 {
+			b = append(b, ',')
+		}
+		key, _ := json.Marshal(name) // a string always marshals
+		b = append(append(append(b, key...), ':'), value...)
+	}
+	return append(b, '}')
 }
 
 // decode turns members into a value of the parameter type.
@@ -198,9 +204,7 @@ func (f *Field) defaultJSON() json.RawMessage {
 
 // set decodes raw into the field's value and checks its bounds.
 func (f *Field) set(v reflect.Value, raw json.RawMessage) error {
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.DisallowUnknownFields()
-	if err := d.Decode(v.Addr().Interface()); err != nil {
+	if err := unmarshal(raw, v); err != nil {
 		var typeErr *json.UnmarshalTypeError
 		if errors.As(err, &typeErr) {
 			where := ""
@@ -212,6 +216,22 @@ func (f *Field) set(v reflect.Value, raw json.RawMessage) error {
 		return errs.BadParam(f.Name, "%s", strings.TrimPrefix(err.Error(), "json: "))
 	}
 	return f.checkBounds(v)
+}
+
+// unmarshal is strict about the members of objects. Only what may hold some
+// needs a decoder, which copies all that it reads.
+func unmarshal(raw json.RawMessage, v reflect.Value) error {
+	switch target := v.Addr().Interface().(type) {
+	case *json.RawMessage:
+		*target = raw
+		return nil
+	case *string, *bool, *int, *int64, *uint64, *float64, *[]string:
+		return json.Unmarshal(raw, target)
+	default:
+		d := json.NewDecoder(bytes.NewReader(raw))
+		d.DisallowUnknownFields()
+		return d.Decode(target)
+	}
 }
 
 func (f *Field) checkBounds(v reflect.Value) error {

@@ -3,10 +3,12 @@ package op
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"sync"
 	"time"
 
 	"github.com/glassbox-dev/glassbox/internal/errs"
+	"github.com/glassbox-dev/glassbox/internal/jsonscan"
 )
 
 // fanOutTimeout is what each node gets to answer its share of an Everywhere
@@ -38,10 +40,54 @@ type Router interface {
 // Forwarded is an operation on its way to another node, which runs it without
 // asking anybody else.
 type Forwarded struct {
-	Method    string          `json:"method"`
-	Params    json.RawMessage `json:"params,omitempty"`
-	TimeoutMS int64           `json:"timeout_ms"`
-	Caller    Caller          `json:"caller"`
+	Method    string
+	Params    json.RawMessage
+	TimeoutMS int64
+	Caller    Caller
+}
+
+// forwardedHead is a [Forwarded] without its params.
+type forwardedHead struct {
+	Method    string `json:"method"`
+	TimeoutMS int64  `json:"timeout_ms"`
+	Caller    Caller `json:"caller"`
+}
+
+// Encode writes the operation as JSON. The params are put in as they are.
+func (f Forwarded) Encode() (json.RawMessage, error) {
+	b, err := json.Marshal(forwardedHead{f.Method, f.TimeoutMS, f.Caller})
+	if err != nil || len(f.Params) == 0 {
+		return b, err
+	}
+	b = append(b[:len(b)-1], `,"params":`...)
+	return append(append(b, f.Params...), '}'), nil
+}
+
+// DecodeForwarded is the reverse of Encode; raw must be valid JSON. The params
+// are a part of raw.
+func DecodeForwarded(raw json.RawMessage) (Forwarded, error) {
+	if len(raw) == 0 || raw[0] != '{' {
+		return Forwarded{}, errs.New(errs.BadParameter, "a forwarded operation is an object")
+	}
+	f := Forwarded{}
+	var err error
+	read := func(value []byte, target any) { err = errors.Join(err, json.Unmarshal(value, target)) }
+	jsonscan.EachMember(raw, func(key, value []byte) {
+		switch string(key) {
+		case `"method"`:
+			read(value, &f.Method)
+		case `"timeout_ms"`:
+			read(value, &f.TimeoutMS)
+		case `"caller"`:
+			read(value, &f.Caller)
+		case `"params"`:
+			f.Params = value
+		}
+	})
+	if err != nil {
+		return Forwarded{}, errs.Wrap(errs.BadParameter, err, "a forwarded operation cannot be read")
+	}
+	return f, nil
 }
 
 // Run runs an operation that another node forwarded to this one.
@@ -53,7 +99,7 @@ func (t *Table) Run(ctx context.Context, f Forwarded) (json.RawMessage, error) {
 	if f.TimeoutMS < 1 {
 		return nil, errs.BadParam(timeoutParam, "a forwarded operation carries the time it has left, at least 1 ms")
 	}
-	m, err := Members(f.Params)
+	m, err := validMembers(f.Params) // they came in a message that was checked
 	if err != nil {
 		return nil, err
 	}

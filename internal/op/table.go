@@ -137,12 +137,10 @@ func (c *call) takeCommon(m map[string]json.RawMessage) error {
 	if c.op.pathPins() && c.node == "" {
 		return errs.BadParam(nodeParam, "required, but missing: say which node is meant")
 	}
-	if common == 0 {
-		return nil
+	if common > 0 {
+		c.raw = object(m)
 	}
-	raw, err := json.Marshal(m)
-	c.raw = raw
-	return err
+	return nil
 }
 
 // runLocal runs the handler here. A panic is an error of kind internal.

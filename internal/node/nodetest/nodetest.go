@@ -48,7 +48,7 @@ type Node struct {
 const joinTimeout = 20 * time.Second
 
 // Configs are the configurations of nodes n1, n2 … that know each other.
-func Configs(t *testing.T, n int) []node.Config {
+func Configs(t testing.TB, n int) []node.Config {
 	t.Helper()
 	addrs, err := harness.FreeAddrs(2 * n)
 	require.NoError(t, err)
@@ -65,7 +65,7 @@ func Configs(t *testing.T, n int) []node.Config {
 }
 
 // Start starts n nodes and waits until they have joined.
-func Start(t *testing.T, n int) []*Node {
+func Start(t testing.TB, n int) []*Node {
 	t.Helper()
 	var nodes []*Node
 	for _, cfg := range Configs(t, n) {
@@ -78,7 +78,7 @@ func Start(t *testing.T, n int) []*Node {
 }
 
 // Run starts one node.
-func Run(t *testing.T, cfg node.Config) *Node {
+func Run(t testing.TB, cfg node.Config) *Node {
 	t.Helper()
 	n := &Node{Config: cfg, Log: &Log{}, ended: make(chan struct{})}
 	made, err := node.New(cfg, "test", slog.New(slog.NewTextHandler(n.Log, &slog.HandlerOptions{Level: slog.LevelDebug})).With("node", cfg.Name))
@@ -100,7 +100,7 @@ func Run(t *testing.T, cfg node.Config) *Node {
 }
 
 // WaitReady waits until the node has joined.
-func (n *Node) WaitReady(t *testing.T) {
+func (n *Node) WaitReady(t testing.TB) {
 	t.Helper()
 	select {
 	case <-n.Ready():
@@ -127,7 +127,7 @@ func (n *Node) Client() *client.Client {
 }
 
 // Call runs an operation and demands that it succeeds.
-func Call[T any](t *testing.T, n *Node, method string, params any) T {
+func Call[T any](t testing.TB, n *Node, method string, params any) T {
 	t.Helper()
 	var result T
 	require.NoError(t, n.Client().Call(t.Context(), method, params, &result))

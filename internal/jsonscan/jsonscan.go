@@ -1,0 +1,106 @@
+// Package jsonscan walks JSON that is already known to be valid: json.Valid has
+// checked it once, so the scanner only has to find where values end. Decoding a
+// message with encoding/json would look at every byte of its payload several
+// times more, once a layer. On anything else than valid JSON it may panic.
+package jsonscan
+
+import (
+	"bytes"
+	"encoding/json"
+)
+
+// SkipSpace returns the index of the first byte from i on that is no white
+// space.
+func SkipSpace(b []byte, i int) int {
+	for i < len(b) && (b[i] == ' ' || b[i] == '\t' || b[i] == '\n' || b[i] == '\r') {
+		i++
+	}
+	return i
+}
+
+// skipString returns the index behind the string that begins at i.
+func skipString(b []byte, i int) int {
+	for end := i + 1; ; end++ {
+		end += bytes.IndexByte(b[end:], '"')
+		escapes := end
+		for b[escapes-1] == '\\' && escapes-1 > i {
+			escapes--
+		}
+		if (end-escapes)%2 == 0 {
+			return end + 1
+		}
+	}
+}
+
+// skipValue returns the index behind the value that begins at i.
+func skipValue(b []byte, i int) int {
+	switch b[i] {
+	case '"':
+		return skipString(b, i)
+	case '{', '[':
+		return skipNested(b, i)
+	}
+	for i < len(b) && b[i] != ',' && b[i] != '}' && b[i] != ']' && b[i] > ' ' {
+		i++
+	}
+	return i
+}
+
+func skipNested(b []byte, i int) int {
+	for depth := 0; ; i++ {
+		switch b[i] {
+		case '"':
+			i = skipString(b, i) - 1
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth--; depth == 0 {
+				return i + 1
+			}
+		}
+	}
+}
+
+// EachMember calls f with each member of an object, the key with its quotes.
+// Both are parts of b.
+func EachMember(b []byte, f func(key, value []byte)) {
+	for i := SkipSpace(b, 0) + 1; ; {
+		if i = SkipSpace(b, i); b[i] == '}' {
+			return
+		}
+		keyEnd := skipString(b, i)
+		key := b[i:keyEnd]
+		from := SkipSpace(b, SkipSpace(b, keyEnd)+1) // behind the colon
+		to := skipValue(b, from)
+		f(key, b[from:to])
+		if i = SkipSpace(b, to); b[i] == ',' {
+			i++
+		}
+	}
+}
+
+// EachElement calls f with each element of an array, a part of b.
+func EachElement(b []byte, f func(value []byte)) {
+	for i := SkipSpace(b, 0) + 1; ; {
+		if i = SkipSpace(b, i); b[i] == ']' {
+			return
+		}
+		to := skipValue(b, i)
+		f(b[i:to])
+		if i = SkipSpace(b, to); b[i] == ',' {
+			i++
+		}
+	}
+}
+
+// Unquote returns a string's content.
+func Unquote(quoted []byte) string {
+	for _, c := range quoted {
+		if c == '\\' || c >= 0x80 {
+			var s string
+			_ = json.Unmarshal(quoted, &s) // it is valid
+			return s
+		}
+	}
+	return string(quoted[1 : len(quoted)-1])
+}
