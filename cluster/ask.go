@@ -55,9 +55,9 @@ func (c *Core) told(now time.Time, p *peer, in Told) {
 		p.inquiry = nil
 		c.with(in.By, func(m *peer) {
 			if m.reaches == nil {
-				m.reaches = map[string]bool{}
+				m.reaches = map[string]time.Time{}
 			}
-			m.reaches[p.name], m.reachedAt = true, now
+			m.reaches[p.name], m.reachedAt = now, now
 		})
 		p.lastHeard = now // not an answer to us, but it lives
 		return

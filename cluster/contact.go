@@ -125,9 +125,9 @@ func (c *Core) answered(now time.Time, p *peer, in Answered) {
 		return // a late answer from a connection that is gone
 	}
 	p.lastAnswer, p.lastHeard, p.doubt, p.misses, p.rtt = now, now, 0, 0, in.RTT
-	p.reaches, p.reachedAt = map[string]bool{}, now
-	for _, name := range in.Answer.Reach {
-		p.reaches[name] = true
+	p.reaches, p.reachedAt = map[string]time.Time{}, now
+	for name, us := range in.Answer.Reach {
+		p.reaches[name] = now.Add(-time.Duration(max(0, us)) * time.Microsecond)
 	}
 	c.keepsUp(now, p, in.Answer.Applied)
 	c.revive(now, p, in.Answer.Ready, "answers pings")

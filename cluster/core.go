@@ -60,8 +60,8 @@ type peer struct {
 	settled    bool      // reached, or judged dead, once: the gate does not wait for it
 
 	// What others say, and what it says of others.
-	reaches   map[string]bool // whom it reaches directly
-	reachedAt time.Time       // when it said so
+	reaches   map[string]time.Time // whom it reaches directly, and when they answered it
+	reachedAt time.Time            // when it said so
 	inquiry   *inquiry
 
 	// Whether it keeps up with our changes.

@@ -87,8 +87,8 @@ func (c *Core) judgeLive(now time.Time, p *peer) {
 
 // suspect makes a live member a suspect, unless another member reaches it.
 func (c *Core) suspect(now time.Time, p *peer, why string) {
-	if helper := c.helper(now, p); helper != "" {
-		p.lastHeard, p.why = now, fmt.Sprintf("%s; %s reaches it", why, helper)
+	if helper, at := c.helper(now, p); helper != "" {
+		p.lastHeard, p.why = latest(p.lastHeard, at), fmt.Sprintf("%s; %s reaches it", why, helper)
 		return
 	}
 	c.set(now, p, Suspect, MemberSuspected, why)
@@ -105,7 +105,7 @@ func (c *Core) deathOf(p *peer) time.Time {
 }
 
 func (c *Core) judgeSuspect(now time.Time, p *peer) {
-	if helper := c.helper(now, p); helper != "" && !p.stalled {
+	if helper, _ := c.helper(now, p); helper != "" && !p.stalled {
 		c.set(now, p, Alive, MemberRecovered, fmt.Sprintf("%s reaches it (%s)", helper, p.why))
 		return
 	}
@@ -148,16 +148,24 @@ func (c *Core) speaks(now time.Time, m *peer) bool {
 	return m.connected && m.state == Alive && now.Sub(m.reachedAt) < c.cfg.SuspectAfter
 }
 
-// helper names a live member that reaches a peer directly, "" if none does. What
-// a member said before we lost the connection does not count: it may not have
-// noticed yet.
-func (c *Core) helper(now time.Time, p *peer) string {
+// helper names the live member that a peer answered last, and when; "" if none
+// reaches it. What is older than a ping's time beyond SuspectAfter does not
+// count, nor what was before we lost the connection: the peer may have ended
+// since. So a peer that falls silent for all is dead DeadAfter after its last
+// answer to anybody, however often the others repeat it.
+func (c *Core) helper(now time.Time, p *peer) (helper string, at time.Time) {
 	for _, name := range c.names {
-		if m := c.peers[name]; m != p && c.speaks(now, m) && m.reaches[p.name] && m.reachedAt.After(p.lostAt) {
-			return name
+		m := c.peers[name]
+		if m == p || !c.speaks(now, m) {
+			continue
+		}
+		answered, ok := m.reaches[p.name]
+		fresh := now.Sub(answered) < c.cfg.SuspectAfter+c.cfg.PingEvery
+		if ok && fresh && answered.After(p.lostAt) && answered.After(at) {
+			helper, at = name, answered
 		}
 	}
-	return ""
+	return helper, at
 }
 
 // direct reports whether a peer answers our own pings.
@@ -172,21 +180,22 @@ func (c *Core) reach(now time.Time, p *peer) Reach {
 	if p.state != Alive {
 		return ReachNone
 	}
-	if helper := c.helper(now, p); helper != "" {
+	if helper, _ := c.helper(now, p); helper != "" {
 		return via(helper)
 	}
 	return ReachNone
 }
 
-// Reaches lists whom this node reaches directly.
-func (c *Core) Reaches(now time.Time) []string {
-	list := []string{}
+// Reaches tells whom this node reaches directly, and how many microseconds ago
+// each answered.
+func (c *Core) Reaches(now time.Time) map[string]int64 {
+	reach := map[string]int64{}
 	for _, name := range c.names {
-		if c.direct(now, c.peers[name]) {
-			list = append(list, name)
+		if p := c.peers[name]; c.direct(now, p) {
+			reach[name] = max(0, now.Sub(p.lastAnswer).Microseconds())
 		}
 	}
-	return list
+	return reach
 }
 
 // doubtSelf moves the deadlines by as long as this node was kept from running:
@@ -203,6 +212,9 @@ func (c *Core) doubtSelf(late time.Duration) {
 		p.lastAnswer = p.lastAnswer.Add(by)
 		p.lastHeard = p.lastHeard.Add(by)
 		p.reachedAt = p.reachedAt.Add(by)
+		for name, at := range p.reaches {
+			p.reaches[name] = at.Add(by)
+		}
 		if !p.behind.IsZero() {
 			p.behind = p.behind.Add(by)
 		}

@@ -76,12 +76,14 @@ type (
 
 // Answer is what a ping is answered with.
 type Answer struct {
-	Ready   bool           `json:"ready"`
-	Known   uint64         `json:"known"`   // highest incarnation known of the one who pings
-	Reach   []string       `json:"reach"`   // whom the answerer reaches directly
-	Applied memdb.Position `json:"applied"` // how far it has applied the pinger's changes
-	Hash    uint64         `json:"hash"`    // of its digest
-	Digest  memdb.Digest   `json:"digest,omitempty"`
+	Ready bool   `json:"ready"`
+	Known uint64 `json:"known"` // highest incarnation known of the one who pings
+	// Reach is whom the answerer reaches directly, and how many microseconds
+	// ago each of them answered it.
+	Reach   map[string]int64 `json:"reach"`
+	Applied memdb.Position   `json:"applied"` // how far it has applied the pinger's changes
+	Hash    uint64           `json:"hash"`    // of its digest
+	Digest  memdb.Digest     `json:"digest,omitempty"`
 }
 
 // Verdict is what a member that was asked found when it tried a peer.
