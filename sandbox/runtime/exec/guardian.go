@@ -44,8 +44,10 @@ func GuardianMain() int {
 	}
 	// What the node was itself started with must not reach the programs.
 	_ = unix.CloseRange(guardianSocket, ^uint(0), unix.CLOSE_RANGE_CLOEXEC)
-	g := newGuardian(c)
-	g.loop()
+	if err := givePagesBack(); err != nil {
+		fmt.Fprintf(os.Stderr, "the guardian stays larger than it need be: %v\n", err)
+	}
+	newGuardian(c).loop()
 	return 0
 }
 
