@@ -130,8 +130,11 @@ func (c *Conn) start(ctx context.Context, in framer, write func([]byte, time.Tim
 	ctx, cancel := context.WithCancel(ctx)
 	c.lastRead.Store(time.Now().UnixNano())
 	out := newQueue(c.cfg.QueueBytes, c.cfg.WriteTimeout, write, func(err error) {
-		c.Close(err)
-		_ = in.Close() // ends the reading; there is nothing to be done about its error
+		if err != nil {
+			c.setReason(err)
+		}
+		_ = c.lib.Close() // already closed is fine
+		_ = in.Close()    // ends the reading; there is nothing to be done about its error
 	})
 	c.stream = &stream{in: in, out: out, open: map[uint64]asked{}}
 	c.pool = newPool(ctx, c, h)
@@ -168,14 +171,12 @@ func (c *Conn) endReason(ctx context.Context) error {
 	c.stream.mu.Lock()
 	defer c.stream.mu.Unlock()
 	switch err := c.stream.err; {
-	case errors.Is(err, io.EOF):
-		return errs.New(errs.ConnectionLost, "the peer closed the connection")
-	case err != nil:
-		return errs.Wrap(errs.From(err).Kind, err, "reading from the peer")
 	case ctx.Err() != nil:
 		return errs.Wrap(errs.ConnectionLost, context.Cause(ctx), "the connection was closed here")
+	case err == nil || errors.Is(err, io.EOF):
+		return errs.New(errs.ConnectionLost, "the peer closed the connection")
 	default:
-		return errs.New(errs.ConnectionLost, "the connection was closed here")
+		return errs.Wrap(errs.From(err).Kind, err, "reading from the peer")
 	}
 }
 
@@ -191,9 +192,10 @@ func (c *Conn) setReason(err error) {
 // a second, calls that wait fail, handlers' contexts end. The first reason
 // given is the one that [Conn.Wait] returns.
 func (c *Conn) Close(reason error) {
-	if reason != nil {
-		c.setReason(reason)
+	if reason == nil {
+		reason = errs.New(errs.ConnectionLost, "the connection was closed here")
 	}
+	c.setReason(reason)
 	_ = c.lib.Close() // already closed is fine
 }
 

@@ -26,6 +26,7 @@ type queue struct {
 	buf    []byte
 	spare  []byte
 	closed bool
+	why    error         // of the closing, if the peer is to blame
 	wake   chan struct{} // holds one token when there is something to do
 }
 
@@ -45,8 +46,9 @@ func (q *queue) add(build func([]byte) []byte) error {
 	if len(q.buf) > q.limit && before > 0 {
 		q.buf = q.buf[:before]
 		q.closed = true
+		q.why = errs.New(errs.ConnectionLost, "the peer does not read: %d bytes wait to be sent, the limit is %d", before, q.limit)
 		q.signal()
-		return errs.New(errs.ConnectionLost, "the peer does not read: %d bytes wait to be sent, the limit is %d", before, q.limit)
+		return q.why
 	}
 	q.signal()
 	return nil
@@ -81,7 +83,7 @@ func (q *queue) run() {
 			batch, closed := q.take()
 			if len(batch) == 0 {
 				if closed {
-					q.fail(nil)
+					q.fail(q.reason(nil))
 					return
 				}
 				break
@@ -92,12 +94,22 @@ func (q *queue) run() {
 			}
 			if err := q.write(batch, time.Now().Add(timeout)); err != nil {
 				q.close()
-				q.fail(writeError(err, timeout))
+				q.fail(q.reason(writeError(err, timeout)))
 				return
 			}
 			q.giveBack(batch)
 		}
 	}
+}
+
+// reason is why the peer is given up: the first that was noticed.
+func (q *queue) reason(err error) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.why != nil {
+		return q.why
+	}
+	return err
 }
 
 func writeError(err error, timeout time.Duration) error {
