@@ -23,6 +23,7 @@ type pool struct {
 	mu      sync.Mutex
 	workers int
 	idle    int
+	taken   int             // jobs at work or waiting
 	open    map[string]*job // requests at work or waiting, by the id the peer gave
 }
 
@@ -38,7 +39,7 @@ type job struct {
 }
 
 func newPool(ctx context.Context, c *Conn, h Handler) *pool {
-	return &pool{ctx: ctx, conn: c, h: h, jobs: make(chan *job, c.cfg.Backlog), open: map[string]*job{}}
+	return &pool{ctx: ctx, conn: c, h: h, jobs: make(chan *job, c.cfg.Workers+c.cfg.Backlog), open: map[string]*job{}}
 }
 
 // handle takes a request on the reading goroutine.
@@ -65,6 +66,13 @@ func (p *pool) submit(j *job) {
 		j.key = string(p.conn.stream.askedID(j.id))
 	}
 	p.mu.Lock()
+	if p.taken == cap(p.jobs) {
+		p.mu.Unlock()
+		j.cancel()
+		p.reply(j, nil, errs.New(errs.RateLimited, "%d requests of this connection are at work or wait; wait for answers before sending more", cap(p.jobs)))
+		return
+	}
+	p.taken++
 	if j.key != "" {
 		p.open[j.key] = j
 	}
@@ -73,12 +81,7 @@ func (p *pool) submit(j *job) {
 		p.wg.Go(p.work)
 	}
 	p.mu.Unlock()
-	select {
-	case p.jobs <- j:
-	default:
-		p.finish(j)
-		p.reply(j, nil, errs.New(errs.RateLimited, "%d requests of this connection wait already; wait for answers before sending more", len(p.jobs)))
-	}
+	p.jobs <- j // there is room: no more are taken than fit
 }
 
 // work handles jobs until the connection closes.
@@ -106,6 +109,7 @@ func (p *pool) finish(j *job) {
 	j.cancel()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.taken--
 	if p.open[j.key] == j {
 		delete(p.open, j.key)
 	}
