@@ -44,7 +44,7 @@ type Sandbox struct {
 	Failover string            `json:"failover"`
 	Labels   map[string]string `json:"labels,omitempty"`
 	Created  time.Time         `json:"created"`
-	Spec     json.RawMessage   `json:"spec"`
+	Spec     json.RawMessage   `json:"spec,omitempty"` // left out of lists and events
 }
 
 // ProcessType tells workers, which run a program, from supervisors.

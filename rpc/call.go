@@ -60,6 +60,9 @@ func (c *Conn) Call(ctx context.Context, method string, params, result any) erro
 	if err := o.encode(method, params); err != nil {
 		return err
 	}
+	if err := c.fits("the parameters of "+method, o.params); err != nil {
+		return err
+	}
 	if n := c.pending.Add(1); n > int64(c.cfg.MaxPending) {
 		c.pending.Add(-1)
 		return errs.New(errs.RateLimited, "%d calls to this peer wait for their answers, no more are sent; try again later", n-1)
@@ -85,6 +88,18 @@ func (c *Conn) Call(ctx context.Context, method string, params, result any) erro
 		o.answered()
 		return c.lost(errs.ConnectionLost, "no answer to %s, it may have been done", method)
 	}
+}
+
+// envelopeBytes is more than a message has around its payload, in any form.
+const envelopeBytes = 1 << 10
+
+// fits refuses what the peer would close the connection for: both sides are
+// given the same limit.
+func (c *Conn) fits(what string, payload json.RawMessage) error {
+	if limit := c.cfg.MaxMessage - envelopeBytes; len(payload) > limit {
+		return errs.New(errs.TooLarge, "%s have %d bytes, at most %d can be sent; send less at once, or page", what, len(payload), limit)
+	}
+	return nil
 }
 
 func notSent(e *errs.Error, method string) *errs.Error {

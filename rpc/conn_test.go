@@ -292,6 +292,22 @@ func (endless) Read(b []byte) (int, error) {
 	return len(b), nil
 }
 
+// TestWhatWouldNotFit is refused before it is sent, so that the connection lives
+// on.
+func TestWhatWouldNotFit(t *testing.T) {
+	big := strings.Repeat("x", 10<<10)
+	near, _ := pair(t, nobody, HandlerFunc(func(_ context.Context, _ *Conn, method string, _ json.RawMessage) (any, error) {
+		if method == "big" {
+			return big, nil
+		}
+		return nil, nil
+	}), Config{MaxMessage: 8 << 10})
+	for _, err := range []error{near.Call(t.Context(), "x", []string{big}, nil), near.Call(t.Context(), "big", nil, nil)} {
+		require.Equal(t, errs.TooLarge, errs.KindOf(err))
+	}
+	require.NoError(t, near.Call(t.Context(), "x", nil, nil))
+}
+
 // TestGarbage is answered line by line, until it is too much.
 func TestGarbage(t *testing.T) {
 	one, two := Pipe()
@@ -409,12 +425,12 @@ func (s *script) Close() error {
 // TestMessages: over what carries whole messages, nothing is framed.
 func TestMessages(t *testing.T) {
 	s := newScript()
-	conn := StartMessages(t.Context(), s, echo, Config{MaxMessage: 100})
+	conn := StartMessages(t.Context(), s, echo, Config{MaxMessage: 1100})
 	s.in <- []byte("{\n\"jsonrpc\":\"2.0\",\"method\":\"x\",\"params\":[1],\"id\":1}")
 	require.JSONEq(t, `{"jsonrpc":"2.0","result":[1],"id":1}`, <-s.out)
 	require.Nil(t, conn.RemoteAddr())
-	s.in <- bytes.Repeat([]byte("x"), 101)
-	require.ErrorContains(t, conn.Wait(), "longer than the limit of 100 bytes")
+	s.in <- bytes.Repeat([]byte("x"), 1101)
+	require.ErrorContains(t, conn.Wait(), "longer than the limit of 1100 bytes")
 
 	s = newScript()
 	s.fail = io.ErrClosedPipe

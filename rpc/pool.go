@@ -139,6 +139,9 @@ func (p *pool) reply(j *job, result any, err error) {
 	if err == nil && encodeErr != nil {
 		err = errs.Wrap(errs.Internal, encodeErr, "the result of %s cannot be written", j.method)
 	}
+	if err == nil {
+		err = p.conn.fits("the results of "+j.method, raw)
+	}
 	if err != nil {
 		whole := encodeError(err)
 		resp.Error = &jsonrpc2.Error{Data: &whole}

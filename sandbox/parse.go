@@ -6,10 +6,16 @@ import (
 	"github.com/glassbox-dev/glassbox/internal/errs"
 )
 
+// MaxSpecBytes bounds a spec, which every node keeps.
+const MaxSpecBytes = 256 << 10
+
 // Parse reads a spec strictly: an unknown, repeated or ill-typed field is a
 // fault, and so is all that [Spec.Validate] finds. The error, of kind bad_spec,
 // lists every fault with its JSON pointer. Defaults are not filled in.
 func Parse(raw []byte) (Spec, error) {
+	if len(raw) > MaxSpecBytes {
+		return Spec{}, errs.New(errs.TooLarge, "the spec has %d bytes; at most %d travel to every node: put bulk into files", len(raw), MaxSpecBytes)
+	}
 	var f faults
 	if err := checkJSON(raw); err != nil {
 		return Spec{}, errs.Wrap(errs.BadSpec, err, "the spec is not valid JSON").

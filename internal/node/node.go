@@ -215,6 +215,10 @@ func (n *Node) onMember(e cluster.Event) {
 
 // onSandbox tells everybody what happens to this node's sandboxes.
 func (n *Node) onSandbox(e sandbox.Event) {
+	if row, ok := e.Data.(memdb.Sandbox); ok {
+		row.Spec = nil // it may be large, and its row has it
+		e.Data = row
+	}
 	data, err := json.Marshal(e.Data)
 	if err != nil {
 		n.log.Error("event without its data", "type", e.Type, "subject", e.Subject, "err", err)

@@ -156,6 +156,20 @@ func TestUnknownNodes(t *testing.T) {
 	}
 }
 
+// TestWhatIsTooLargeDisturbsNobody: a payload that fits the request but not the
+// way to another node is refused, and the link lives on.
+func TestWhatIsTooLargeDisturbsNobody(t *testing.T) {
+	n1 := nodetest.Start(t, 2)[0]
+	err := n1.Client().Call(t.Context(), "node.ping", map[string]any{"node": "n2", "payload": strings.Repeat("x", 4<<20-1000)}, nil)
+	require.Equal(t, errs.TooLarge, errs.KindOf(err))
+	spec := sleeper("large")
+	spec["labels"] = map[string]string{"bulk": strings.Repeat("x", sandbox.MaxSpecBytes)}
+	require.Equal(t, errs.TooLarge, errs.KindOf(n1.Client().Call(t.Context(), "sandbox.create", spec, nil)))
+	require.Equal(t, 2, nodetest.Call[operations.ClusterStatus](t, n1, "cluster.status", nil).Alive)
+	history := nodetest.Call[operations.EventList](t, n1, "event.list", map[string]any{"types": []string{"MemberSuspected", "MemberFailed"}})
+	require.Empty(t, history.Events)
+}
+
 func TestConfigFaultsSayWhatToDo(t *testing.T) {
 	secret := filepath.Join(t.TempDir(), "secret")
 	require.NoError(t, os.WriteFile(secret, []byte("short\n"), 0o600))

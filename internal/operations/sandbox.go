@@ -158,5 +158,8 @@ func (d Deps) listSandboxes(_ context.Context, in SandboxListParams) (SandboxLis
 		return (in.Status == "" || in.Status == string(row.Status)) && (in.Label == "" || has && (!exact || got == value))
 	})
 	items, next := page(rows, func(row memdb.Sandbox) string { return row.ID }, in.pageParams)
+	for i := range items {
+		items[i].Spec = nil // sandbox.info has it
+	}
 	return SandboxList{items, next}, nil
 }
