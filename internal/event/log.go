@@ -117,7 +117,9 @@ func (l *Log) Read(ctx context.Context, after string, f Filter, limit int, wait 
 	for {
 		items, missed := l.view.TryRead(position, limit)
 		if missed > 0 && position > 0 {
-			page.Events = append(page.Events, l.gap(missed, "%d events are no longer in the history of node %s", missed, l.node))
+			gap := l.gap(missed, "%d events are no longer in the history of node %s", missed, l.node)
+			gap.ID = l.id(position + missed)
+			page.Events = append(page.Events, gap)
 		}
 		for _, item := range items {
 			if position = item.Seq; f.picks(&item.Value) {
