@@ -35,7 +35,9 @@ func TestReplicasConverge(t *testing.T) {
 				id := fmt.Sprintf("%s-%d", from, rapid.IntRange(0, 4).Draw(t, "id"))
 				put(t, db, id)
 			case 2:
-				_, err := db.Update(func(tx *Tx) error { return tx.DeleteSandbox(fmt.Sprintf("%s-%d", from, rapid.IntRange(0, 4).Draw(t, "id"))) })
+				_, err := db.Update(func(tx *Tx) error {
+					return tx.DeleteSandbox(fmt.Sprintf("%s-%d", from, rapid.IntRange(0, 4).Draw(t, "id")))
+				})
 				require.NoError(t, err)
 			case 3:
 				if from != to {

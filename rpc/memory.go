@@ -214,7 +214,7 @@ func (h *half) close() {
 
 // read takes what there is; ok is false when it has to wait for changed.
 // Bytes of a cut link stay until it heals, as TCP would send them again.
-func (h *half) read(b []byte) (n int, err error, changed <-chan struct{}) {
+func (h *half) read(b []byte) (n int, changed <-chan struct{}, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {
@@ -224,23 +224,23 @@ func (h *half) read(b []byte) (n int, err error, changed <-chan struct{}) {
 		h.wake()
 		return n, nil, nil
 	case !h.cut && h.closed:
-		return 0, io.EOF, nil
+		return 0, nil, io.EOF
 	}
-	return 0, nil, h.changed
+	return 0, h.changed, nil
 }
 
-func (h *half) write(b []byte) (n int, err error, changed <-chan struct{}) {
+func (h *half) write(b []byte) (n int, changed <-chan struct{}, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
-		return 0, io.ErrClosedPipe, nil
+		return 0, nil, io.ErrClosedPipe
 	}
 	n = min(len(b), halfSize-len(h.buf))
 	if n > 0 {
 		h.buf = append(h.buf, b[:n]...)
 		h.wake()
 	}
-	return n, nil, h.changed
+	return n, h.changed, nil
 }
 
 type memoryConn struct {
@@ -255,7 +255,7 @@ type memoryConn struct {
 
 func (c *memoryConn) Read(b []byte) (int, error) {
 	for {
-		n, err, changed := c.in.read(b)
+		n, changed, err := c.in.read(b)
 		if n > 0 || err != nil {
 			return n, err
 		}
@@ -267,7 +267,7 @@ func (c *memoryConn) Read(b []byte) (int, error) {
 
 func (c *memoryConn) Write(b []byte) (sent int, err error) {
 	for sent < len(b) {
-		n, err, changed := c.out.write(b[sent:])
+		n, changed, err := c.out.write(b[sent:])
 		if sent += n; err != nil {
 			return sent, err
 		}

@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
@@ -95,8 +96,8 @@ func (s *stream) next() ([]byte, error) {
 		}
 		elements, isBatch, bad := parse(raw)
 		if bad != nil {
-			if s.garbage++; s.garbage > maxGarbage {
-				return nil, errs.New(errs.ParseError, "%d messages in a row were no JSON; this port speaks JSON-RPC 2.0, one message a line", s.garbage)
+			if s.garbage++; s.garbage > maxGarbage || isHTTP(raw) {
+				return nil, errs.New(errs.ParseError, "%d messages in a row were no JSON; this port speaks JSON-RPC 2.0, one message a line, and no HTTP", s.garbage)
 			}
 			s.answer(nil, appendError(nil, nullID, encodeError(bad)))
 			continue
@@ -109,6 +110,14 @@ func (s *stream) next() ([]byte, error) {
 	raw := s.waiting[0]
 	s.waiting = s.waiting[1:]
 	return raw, nil
+}
+
+// isHTTP recognises the first line of an HTTP request (RFC 9112, section 3). A
+// web page can make a browser post to this port, with JSON-RPC as the body: the
+// connection must end before that is read.
+func isHTTP(line []byte) bool {
+	fields := bytes.Fields(line)
+	return len(fields) == 3 && bytes.HasPrefix(fields[2], []byte("HTTP/"))
 }
 
 // envelope is what the library gets to see of a message; false if it is a

@@ -167,6 +167,12 @@ func (s *slot) target(pid, by string) (Process, error) {
 		return nil, errs.New(errs.NotFound, "process %s has ended and is not restarted", pid).
 			WithWhy("ended at %s: %s", stamp(s.row.Exit.At), describe(s.row.Exit))
 	}
+	select {
+	case <-s.proc.Done(): // its supervisor has not seen it yet
+		exit := s.proc.Exit()
+		return nil, errs.New(errs.NotFound, "process %s has ended just now", pid).WithWhy("ended at %s: %s", stamp(exit.At), describe(&exit))
+	default:
+	}
 	s.killer = by
 	return s.proc, nil
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -18,6 +19,8 @@ import (
 
 	"github.com/glassbox-dev/glassbox/internal/errs"
 	"github.com/glassbox-dev/glassbox/internal/node/nodetest"
+	"github.com/glassbox-dev/glassbox/internal/op"
+	"github.com/glassbox-dev/glassbox/rpc"
 	"github.com/glassbox-dev/glassbox/server"
 	"github.com/glassbox-dev/glassbox/server/client"
 )
@@ -176,8 +179,10 @@ func TestClientsOnTheNodesPort(t *testing.T) {
 
 	// Somebody else sends garbage, or a frame of 64 MiB.
 	for name, garbage := range map[string]string{
-		"garbage": strings.Repeat("GET / HTTP/1.1\r\n\x00\xff{{{\n", 100),
-		"64 MiB":  `{"jsonrpc":"2.0","id":1,"method":"node.ping","params":{"node":"n1","payload":"` + strings.Repeat("x", 64<<20) + `"}}`,
+		"garbage": strings.Repeat("\x00\xff{{{\n", 100),
+		"a web page's post": "POST / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" +
+			`{"jsonrpc":"2.0","method":"sandbox.create","params":{"id":"s","children":[{"id":"a","run":{"exec":["true"]}}]}}` + "\n",
+		"64 MiB": `{"jsonrpc":"2.0","id":1,"method":"node.ping","params":{"node":"n1","payload":"` + strings.Repeat("x", 64<<20) + `"}}`,
 	} {
 		other, err := net.Dial("tcp", n.RPC())
 		require.NoError(t, err)
@@ -192,13 +197,29 @@ func TestClientsOnTheNodesPort(t *testing.T) {
 	}
 	require.Eventually(t, func() bool {
 		log := n.Log.String()
-		return strings.Contains(log, "messages in a row were no JSON") && strings.Contains(log, "a message is longer than the limit of 4194304 bytes")
+		return strings.Contains(log, "9 messages in a row were no JSON") && strings.Contains(log, "1 messages in a row were no JSON") && strings.Contains(log, "a message is longer than the limit of 4194304 bytes")
 	}, 5*time.Second, 5*time.Millisecond, "the reasons are logged")
 
 	nodetest.Call[json.RawMessage](t, n, "sandbox.create", json.RawMessage(`{"id":"s","children":[{"id":"a","run":{"exec":["true"]},"restart":"temporary"}]}`))
 	event := ask("")
 	require.Equal(t, "event", event.Method)
 	require.Contains(t, string(event.Params), "SandboxCreated")
+}
+
+// TestWithoutATokenOnlyThisMachine: a client that came from elsewhere to the
+// nodes' port, which others can reach, runs nothing.
+func TestWithoutATokenOnlyThisMachine(t *testing.T) {
+	table, err := op.NewTable(alone{}, slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	near, far := rpc.Pipe() // its addresses are no loopback
+	node := rpc.Start(t.Context(), far, server.ClientHandler(table, nil), rpc.Config{})
+	elsewhere := rpc.Start(t.Context(), near, nil, rpc.Config{})
+	err = elsewhere.Call(t.Context(), "cluster.status", nil, nil)
+	require.Equal(t, errs.Forbidden, errs.KindOf(err))
+	require.ErrorContains(t, err, "--token-file")
+	elsewhere.Close(nil)
+	require.Error(t, elsewhere.Wait())
+	require.Error(t, node.Wait())
 }
 
 // TestLogin: with a token, a client on the nodes' port shows it first.

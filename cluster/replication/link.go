@@ -86,7 +86,13 @@ func (l *link) sendChanges(ctx context.Context) {
 			return err
 		}
 		probed = true
-		return l.advance(p.Incarnation, at.Position)
+		if err := l.advance(p.Incarnation, at.Position); err != nil {
+			return err
+		}
+		if at := l.ackedSeq(); len(p.Changes) > 0 && at == from {
+			return errs.New(errs.Conflict, "node %s has not advanced beyond our change %d", l.node, at)
+		}
+		return nil
 	})
 }
 
@@ -114,6 +120,9 @@ func (l *link) advance(incarnation uint64, at memdb.Position) error {
 	}
 	if at.Incarnation < incarnation {
 		at.Seq = 0
+	}
+	if last := l.r.cfg.DB.Log().Last(); at.Seq > last {
+		return errs.New(errs.Conflict, "node %s says it has our change %d, the last one is %d", l.node, at.Seq, last)
 	}
 	l.r.mu.Lock()
 	defer l.r.mu.Unlock()
@@ -160,6 +169,9 @@ func (l *link) sendEvents(ctx context.Context) {
 		if err := l.call(ctx, eventsMethod, p, &at); err != nil {
 			return err
 		}
+		if at.Seq > events.Last() || len(p.Events) > 0 && at.Seq <= p.From {
+			return errs.New(errs.Conflict, "node %s says it has our event %d, after those behind %d of %d were sent", l.node, at.Seq, p.From, events.Last())
+		}
 		if probed || at.Known {
 			after = at.Seq
 		}
@@ -202,8 +214,8 @@ func (l *link) pullOrigin(ctx context.Context, origin string) error {
 		if err := l.call(ctx, pullMethod, pull{origin, index}, &c); err != nil {
 			return err
 		}
-		if c.Origin != origin {
-			return errs.New(errs.BadParameter, "node %s was asked for the rows of %s and sent those of %s", l.node, origin, c.Origin)
+		if c.Origin != origin || c.Index != index {
+			return errs.New(errs.BadParameter, "node %s was asked for chunk %d of the rows of %s and sent chunk %d of those of %s", l.node, index, origin, c.Index, c.Origin)
 		}
 		done, err := s.add(c)
 		if err != nil {

@@ -194,7 +194,7 @@ func (n *Node) wire(secret, token []byte) error {
 	})
 	n.cluster, err = cluster.New(membership, cluster.Options{
 		Transport: rpc.TCP{}, Listener: n.rpcListener, Secret: secret, Replica: replica{n}, Node: n,
-		Inline: n.replicator.Inline, Client: server.ClientHandler(n.table, "tcp", token),
+		Inline: n.replicator.Inline, Client: server.ClientHandler(n.table, token),
 		OnEvent: n.onMember, RPC: rpc.Config{MaxMessage: n.cfg.MaxMessage}, Log: n.log,
 	})
 	return err

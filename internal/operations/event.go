@@ -22,8 +22,8 @@ type EventFilter struct {
 type EventListParams struct {
 	EventFilter
 	Type   string `json:"type" doc:"only this type"`
-	Limit  int   `json:"limit" default:"100" min:"1" max:"1000" doc:"at most this many"`
-	WaitMS int64 `json:"wait_ms" min:"0" max:"20000" doc:"wait so long for the first one"`
+	Limit  int    `json:"limit" default:"100" min:"1" max:"1000" doc:"at most this many"`
+	WaitMS int64  `json:"wait_ms" min:"0" max:"20000" doc:"wait so long for the first one"`
 }
 
 // EventList is a page of a node's history, oldest first.

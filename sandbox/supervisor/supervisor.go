@@ -119,7 +119,7 @@ func (s *Supervisor) do(ctx context.Context, out Output) []Output {
 	case Running:
 		s.emit(AllRunning{})
 	case GiveUp:
-		s.emit(GaveUp{Err: out.Err})
+		s.emit(GaveUp(out))
 	}
 	return nil
 }

@@ -44,6 +44,9 @@ func GuardianMain() int {
 	}
 	// What the node was itself started with must not reach the programs.
 	_ = unix.CloseRange(guardianSocket, ^uint(0), unix.CLOSE_RANGE_CLOEXEC)
+	if err := heedSignals(); err != nil {
+		fmt.Fprintf(os.Stderr, "programs begin with a signal ignored: %v\n", err)
+	}
 	if err := givePagesBack(); err != nil {
 		fmt.Fprintf(os.Stderr, "the guardian stays larger than it need be: %v\n", err)
 	}
