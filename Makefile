@@ -42,10 +42,10 @@ cover: ## coverage of all packages, with its floor
 
 bench: build ## measure what docs/benchmarks.md tells, and print it beside its aims
 	$(GO) test -run '^$$' -bench . -benchtime 1s ./rpc ./internal/operations
-	GLASSBOX_FIGURES=1 $(GO) test -v -count 1 -timeout 20m -run TestFigures ./harness
+	GLASSBOX_FIGURES=1 $(GO) test -v -count 1 -timeout 20m -run TestPromises ./harness
 
 bench-long: build ## the same, with the runs that take minutes (false alarms under load, fifty kills)
-	GLASSBOX_FIGURES=1 GLASSBOX_LONG=1 $(GO) test -v -count 1 -timeout 30m -run TestFigures ./harness
+	GLASSBOX_FIGURES=1 GLASSBOX_LONG=1 $(GO) test -v -count 1 -timeout 30m -run TestPromises ./harness
 
 fuzz: ## fuzz every decoder for FUZZTIME each
 	@for target in $$(grep -rho '^func Fuzz[A-Za-z]*' --include='*_test.go' . | sed 's/func //' | sort -u); do \

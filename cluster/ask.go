@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -13,41 +14,52 @@ type inquiry struct {
 	asked  []string
 	until  time.Time
 	said   map[string]Verdict
-	second bool // nobody was there to ask: a second refusal decides
+	second bool          // nobody was there to ask: a second refusal decides
+	doubt  time.Duration // how far until was moved, for our own pauses
 }
 
-// refused takes a refused dial to a suspect.
+// refused takes a refused dial to a suspect whose connection was lost. While
+// there is one, the refusal is no news: it may be a firewall's that has always
+// been there.
 func (c *Core) refused(now time.Time, p *peer, why string) {
-	if p.state != Suspect || p.stalled {
+	again := p.inquiry != nil && p.inquiry.second
+	if p.state != Suspect || p.connected || p.inquiry != nil && !again {
 		return
 	}
-	if p.inquiry != nil {
-		if p.inquiry.second {
-			c.die(now, p, fmt.Sprintf("connection lost, then refused twice (%s); nobody else to ask", why))
-		}
-		return
+	q := &inquiry{why: why, asked: c.askable(now, p), said: map[string]Verdict{}, until: now.Add(c.cfg.AskTimeout)}
+	switch {
+	case len(q.asked) > 0:
+		p.inquiry = q
+		c.emit(Ask{q.asked, p.name})
+	case p.contradicted():
+	case again:
+		c.die(now, p, fmt.Sprintf("connection lost, then refused twice (%s); nobody else to ask", why))
+	default:
+		q.second = true
+		q.until = now.Add(c.cfg.DeadAfter) // judged by silence before that
+		p.inquiry, p.nextDial = q, now.Add(c.cfg.SecondRefusal)
 	}
-	q := &inquiry{why: why, said: map[string]Verdict{}, until: now.Add(c.cfg.AskTimeout)}
+}
+
+// contradicted reports whether somebody reached the peer after we lost it: then
+// our dials are refused by a firewall, and say nothing of the peer.
+func (p *peer) contradicted() bool { return p.lastReached.After(p.lostAt) }
+
+// askable names the members that can be asked about a peer.
+func (c *Core) askable(now time.Time, p *peer) (names []string) {
 	for _, name := range c.names {
 		if m := c.peers[name]; m != p && c.direct(now, m) {
-			q.asked = append(q.asked, name)
+			names = append(names, name)
 		}
 	}
-	p.inquiry = q
-	if len(q.asked) > 0 {
-		c.emit(Ask{q.asked, p.name})
-		return
-	}
-	q.second = true
-	q.until = now.Add(c.cfg.DeadAfter) // judged by silence before that
-	p.nextDial = now.Add(c.cfg.SecondRefusal)
+	return names
 }
 
 // told takes one answer. The first that reaches the peer ends the inquiry: the
 // peer lives, and is reached by that member.
 func (c *Core) told(now time.Time, p *peer, in Told) {
 	q := p.inquiry
-	if q == nil || q.second {
+	if q == nil || !slices.Contains(q.asked, in.By) {
 		return
 	}
 	q.said[in.By] = in.Verdict
@@ -59,7 +71,7 @@ func (c *Core) told(now time.Time, p *peer, in Told) {
 			}
 			m.reaches[p.name], m.reachedAt = now, now
 		})
-		p.lastHeard = now // not an answer to us, but it lives
+		p.lastReached = now // not an answer to us, but it lives
 		return
 	}
 	if len(q.said) == len(q.asked) {
@@ -67,7 +79,9 @@ func (c *Core) told(now time.Time, p *peer, in Told) {
 	}
 }
 
-// conclude ends an inquiry in which nobody reached the peer.
+// conclude ends an inquiry in which nobody reached the peer. If our own refusal
+// is a firewall's, somebody else must have been refused: silence is judged by
+// time.
 func (c *Core) conclude(now time.Time, p *peer) {
 	q := p.inquiry
 	p.inquiry = nil
@@ -75,14 +89,19 @@ func (c *Core) conclude(now time.Time, p *peer) {
 		return
 	}
 	var said []string
+	refused := !p.contradicted()
 	for _, name := range q.asked {
 		verdict := q.said[name]
 		if verdict == "" {
 			verdict = Silent
 		}
+		refused = refused || verdict == Refused
 		said = append(said, fmt.Sprintf("%s says %s", name, verdict))
 		// What it said before is overtaken.
 		c.with(name, func(m *peer) { delete(m.reaches, p.name) })
+	}
+	if !refused {
+		return
 	}
 	c.die(now, p, fmt.Sprintf("connection lost, then refused (%s); asked whether they reach it, %s", q.why, strings.Join(said, ", ")))
 }

@@ -12,6 +12,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/glassbox-dev/glassbox/internal/errs"
@@ -41,6 +42,7 @@ type Replica interface {
 // Options are what a [Cluster] works with.
 type Options struct {
 	Transport rpc.Transport
+	Breaker   Breaker      // between this node and its peers; nil breaks nothing
 	Listener  net.Listener // for nodes and for JSON-RPC clients; the cluster closes it
 	Secret    []byte       // shared by all nodes; may be empty
 	Replica   Replica
@@ -60,11 +62,12 @@ type Cluster struct {
 	hash uint64 // of the peer list
 	rand *rand.Rand
 
-	ctx    context.Context // of Run
-	cancel context.CancelCauseFunc
-	wg     sync.WaitGroup
-	opened chan struct{}
-	wake   chan struct{} // one token: the outbox or the next tick has changed
+	ctx      context.Context // of Run
+	cancel   context.CancelCauseFunc
+	wg       sync.WaitGroup
+	opened   chan struct{}
+	accepted atomic.Int64  // accepted connections
+	wake     chan struct{} // one token: the outbox or the next tick has changed
 
 	mu      sync.Mutex
 	core    *Core
@@ -86,6 +89,9 @@ func New(cfg Config, o Options) (*Cluster, error) {
 	}
 	if o.Inline == nil {
 		o.Inline = func(string) bool { return false }
+	}
+	if o.Breaker == nil {
+		o.Breaker = whole{}
 	}
 	if o.OnEvent == nil {
 		o.OnEvent = func(Event) {}
@@ -155,15 +161,19 @@ const joinPoll = 2 * time.Millisecond
 func (c *Cluster) loop(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	looked := time.Now()
 	for ctx.Err() == nil {
-		due := latest(c.due(), time.Now()) // what is overdue was not asked for any earlier
+		due := latest(c.due(), looked) // what is overdue was not asked for any earlier
 		timer.Reset(time.Until(due))
 		select {
 		case <-ctx.Done():
 			return
 		case <-c.wake:
 		case <-timer.C:
-			c.tick(due)
+		}
+		looked = time.Now()
+		if !looked.Before(due) { // however it was woken: after a pause all are ready at once
+			c.tick(looked.Sub(due))
 		}
 		for _, out := range c.takeOutbox() {
 			c.do(out)
@@ -186,20 +196,12 @@ func (c *Cluster) due() time.Time {
 	return next
 }
 
-func earliest(a, b time.Time) time.Time {
-	if b.Before(a) {
-		return b
-	}
-	return a
-}
-
 // tolerance is how late a tick may come before the node doubts itself.
 const tolerance = 50 * time.Millisecond
 
 // tick tells the core the time. A late one means that this node was kept from
 // running; then what has come meanwhile is read first.
-func (c *Cluster) tick(due time.Time) {
-	late := time.Since(due)
+func (c *Cluster) tick(late time.Duration) {
 	if late < tolerance {
 		late = 0
 	}
@@ -219,8 +221,29 @@ func (c *Cluster) tick(due time.Time) {
 // order.
 func (c *Cluster) step(in Input) {
 	c.mu.Lock()
-	c.outbox = append(c.outbox, c.core.Step(time.Now(), in)...)
-	c.mu.Unlock()
+	defer c.mu.Unlock()
+	c.stepLocked(in)
+}
+
+// stepLocked is step for who holds mu. A link that is given up leaves the table
+// at once: a connection that is made before the loop comes to close it begins
+// another one.
+func (c *Cluster) stepLocked(in Input) {
+	for _, out := range c.core.Step(time.Now(), in) {
+		switch out := out.(type) {
+		case Drop:
+			if l := c.unlink(out.Peer); l != nil {
+				c.outbox = append(c.outbox, hangUp{l, errs.New(errs.ConnectionLost, "%s", out.Why)})
+			}
+		case Forget:
+			c.unlink(out.Peer)
+		case Reborn:
+			c.outbox = append(c.outbox, out)
+			c.dropAll(errs.New(errs.ConnectionLost, "node %s took a higher incarnation", c.cfg.Self)) // they were told the lower one
+		default:
+			c.outbox = append(c.outbox, out)
+		}
+	}
 	select {
 	case c.wake <- struct{}{}:
 	default:
@@ -246,8 +269,12 @@ func (c *Cluster) do(out Output) {
 		for _, member := range out.Members {
 			c.wg.Go(func() { c.ask(member, out.About) })
 		}
-	case Drop:
-		c.drop(out.Peer, errs.New(errs.ConnectionLost, "%s", out.Why))
+	case linkUp:
+		c.opts.Replica.Up(out.peer, out.info)
+	case linkDown:
+		c.opts.Replica.Down(out.peer)
+	case hangUp:
+		out.link.close(out.why)
 	case Emit:
 		c.opts.Log.Info(string(out.Event.Type), "member", out.Event.Member, "why", out.Event.Why)
 		c.opts.OnEvent(out.Event)
@@ -257,9 +284,6 @@ func (c *Cluster) do(out Output) {
 	case Reborn:
 		c.opts.Log.Info("took a higher incarnation than peers know of this name", "incarnation", out.Incarnation)
 		c.opts.Replica.SetIncarnation(out.Incarnation)
-		for name := range c.linksByName() { // they were told the lower one
-			c.drop(name, errs.New(errs.ConnectionLost, "node %s took a higher incarnation", c.cfg.Self))
-		}
 	case Superseded:
 		c.cancel(errs.New(errs.Conflict, "%s", out.Why))
 	}
@@ -274,6 +298,13 @@ func (c *Cluster) Members() []Member {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.core.Members(time.Now())
+}
+
+// reachOf is how this node gets to another one.
+func (c *Cluster) reachOf(node string) Reach {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.core.ReachOf(time.Now(), node)
 }
 
 // Self returns this node as a member.

@@ -81,6 +81,9 @@ func (c Config) Validate() error {
 	if c.Cluster == "" {
 		return errs.BadParam("cluster", "the cluster needs a name")
 	}
+	if _, _, err := net.SplitHostPort(c.Addr); err != nil {
+		return errs.BadParam("advertise", "this node is at %q, which is no address; write HOST:PORT", c.Addr)
+	}
 	if err := c.validatePeers(); err != nil {
 		return err
 	}
@@ -99,7 +102,20 @@ func (c Config) Validate() error {
 	if c.SuspectAfter <= c.PingEvery || c.DeadAfter <= c.SuspectAfter {
 		return errs.BadParam("dead_after", "the times must grow: ping_every %s < suspect_after %s < dead_after %s", c.PingEvery, c.SuspectAfter, c.DeadAfter)
 	}
+	if c.RedialMax < c.RedialMin {
+		return errs.BadParam("redial_max", "%s is less than redial_min, %s", c.RedialMax, c.RedialMin)
+	}
 	return nil
+}
+
+// advertised is the address that the others are told; "" if it is every address
+// of this machine, which means another one to each: they keep the static one.
+func (c Config) advertised() string {
+	host, _, err := net.SplitHostPort(c.Addr)
+	if ip := net.ParseIP(host); err == nil && (host == "" || ip != nil && ip.IsUnspecified()) {
+		return ""
+	}
+	return c.Addr
 }
 
 func (c Config) validatePeers() error {

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/glassbox-dev/glassbox/memdb"
@@ -10,8 +11,11 @@ import (
 // connect takes a handshake that succeeded: both sides have answered each
 // other, so the peer lives.
 func (c *Core) connect(now time.Time, p *peer, in Connected) {
-	if in.Info.Incarnation < p.incarnation {
-		c.emit(Drop{p.name, fmt.Sprintf("incarnation %d of %s is over", in.Info.Incarnation, p.name)})
+	if why := c.Refuses(p.name, in.Info.Incarnation); why != "" {
+		c.emit(Drop{p.name, why})
+		if in.Dialled {
+			c.dialFailed(now, p, DialFailed{Peer: p.name, Why: why})
+		}
 		return
 	}
 	if in.Info.Incarnation > p.incarnation {
@@ -19,7 +23,8 @@ func (c *Core) connect(now time.Time, p *peer, in Connected) {
 	}
 	p.addr, p.connected, p.settled = in.Info.Addr, true, true
 	p.dialled = p.dialled || in.Dialled
-	p.lastAnswer, p.lastHeard, p.doubt, p.misses = now, now, 0, 0
+	p.lastHeard, p.behind = now, time.Time{}
+	p.noteAnswer(now)
 	p.inquiry, p.backoff, p.lostAt = nil, c.cfg.RedialMin, time.Time{}
 	if p.nextPing.IsZero() {
 		p.nextPing = now
@@ -30,13 +35,30 @@ func (c *Core) connect(now time.Time, p *peer, in Connected) {
 		p.nextDial = now // whoever dials us can be dialled: do it at once
 	}
 	if !c.ready {
-		for origin, position := range in.Info.Digest {
-			if origin != c.cfg.Self && !c.target[origin].Covers(position) {
-				c.target[origin] = position
-			}
-		}
+		p.target = maps.Clone(in.Info.Digest)
+		delete(p.target, c.cfg.Self)
 	}
 	c.revive(now, p, in.Info.Ready, "connected")
+}
+
+// Refuses says why a connection with a peer in this incarnation is not taken;
+// "" if it is. An incarnation that is over, or has said goodbye, is not returned
+// to: whoever speaks for it is late.
+func (c *Core) Refuses(node string, incarnation uint64) string {
+	p := c.peers[node]
+	switch {
+	case p == nil:
+		return "not among the peers"
+	case incarnation < p.incarnation:
+		return fmt.Sprintf("incarnation %d of node %s is over, %d is known: another process has been started with its name", incarnation, node, p.incarnation)
+	case incarnation == p.incarnation && p.state == Left:
+		return fmt.Sprintf("node %s has said goodbye", node)
+	}
+	return ""
+}
+
+func (p *peer) noteAnswer(now time.Time) {
+	p.lastAnswer, p.lastReached, p.longest, p.others, p.misses = now, now, 0, 0, 0
 }
 
 // rebirth begins a new incarnation of a peer: what was known of the old one is
@@ -51,12 +73,20 @@ func (c *Core) rebirth(now time.Time, p *peer, incarnation uint64) {
 	p.connected, p.dialled = false, false
 }
 
-// revive notes a sign of life.
+// revive notes an answer of the peer to us.
 func (c *Core) revive(now time.Time, p *peer, ready bool, how string) {
 	p.ready = p.ready || ready
 	if p.stalled {
 		return // it lives, but does not keep up: the next advance revives it
 	}
+	if p.indirect {
+		p.indirect, p.why = false, how+" again"
+	}
+	c.live(now, p, how)
+}
+
+// live makes a peer of which there is a sign of life what it has to be.
+func (c *Core) live(now time.Time, p *peer, how string) {
 	switch {
 	case !p.ready:
 		if p.state != Joining {
@@ -72,18 +102,25 @@ func (c *Core) revive(now time.Time, p *peer, ready bool, how string) {
 	}
 }
 
-// setReady takes a peer's word that it has joined.
-func (c *Core) setReady(now time.Time, p *peer, ready bool) {
-	p.ready = p.ready || ready
+// pinged takes a peer's word that it has joined. A ping is no answer: it says
+// nothing else.
+func (c *Core) pinged(now time.Time, p *peer, in Pinged) {
+	if in.Incarnation != p.incarnation {
+		return // of a former life
+	}
+	p.ready = p.ready || in.Ready
 	if p.state == Joining && p.connected {
-		c.revive(now, p, ready, "connected and caught up")
+		c.live(now, p, "connected and caught up")
 	}
 }
 
 // disconnect takes the end of a connection. The last one makes a suspect at
 // once, and a new dial tells more.
 func (c *Core) disconnect(now time.Time, p *peer, in Disconnected) {
-	if in.Dialled {
+	if !p.connected {
+		return // it was given up before
+	}
+	if in.Dialled || !in.Rest {
 		p.dialled = false
 	}
 	p.connected = in.Rest
@@ -94,8 +131,12 @@ func (c *Core) disconnect(now time.Time, p *peer, in Disconnected) {
 		return
 	}
 	p.nextPing, p.lostAt = time.Time{}, now
-	if p.state == Alive || p.state == Joining {
+	p.stalled, p.behind = false, time.Time{}
+	switch p.state {
+	case Alive, Joining:
 		c.suspect(now, p, "connection lost: "+in.Why)
+	case Suspect:
+		p.why = fmt.Sprintf("connection lost: %s; before that: %s", in.Why, p.why)
 	}
 }
 
@@ -124,16 +165,32 @@ func (c *Core) answered(now time.Time, p *peer, in Answered) {
 	if !p.connected {
 		return // a late answer from a connection that is gone
 	}
-	p.lastAnswer, p.lastHeard, p.doubt, p.misses, p.rtt = now, now, 0, 0, in.RTT
-	p.reaches, p.reachedAt = map[string]time.Time{}, now
-	for name, us := range in.Answer.Reach {
-		p.reaches[name] = now.Add(-time.Duration(max(0, us)) * time.Microsecond)
-	}
+	p.lastHeard, p.rtt = now, in.RTT
+	p.noteAnswer(now)
+	c.noteReach(now.Add(-in.RTT), p, in.Answer.Reach)
 	c.keepsUp(now, p, in.Answer.Applied)
 	c.revive(now, p, in.Answer.Ready, "answers pings")
 	if in.Answer.Known > c.incarnation {
 		c.learnOwn(Known{p.name, in.Answer.Known})
 	}
+}
+
+// noteReach takes whom a peer reaches, as of when it was asked: an answer that
+// was long on its way, behind a cut that has healed, is no fresh word. It may be
+// older than what the peer said when it tried for us: then that one counts.
+func (c *Core) noteReach(asked time.Time, p *peer, reach map[string]int64) {
+	before := p.reaches
+	p.reaches, p.reachedAt = map[string]time.Time{}, p.lastAnswer
+	for name, us := range reach {
+		if c.peers[name] != nil {
+			p.reaches[name] = latest(before[name], asked.Add(-ago(us)))
+		}
+	}
+}
+
+// ago bounds what a peer says: an hour is as good as never.
+func ago(us int64) time.Duration {
+	return time.Duration(min(max(0, us), time.Hour.Microseconds())) * time.Microsecond
 }
 
 // keepsUp notes how far the peer has applied our changes.
@@ -149,13 +206,13 @@ func (c *Core) keepsUp(now time.Time, p *peer, applied memdb.Position) {
 }
 
 // leave takes a goodbye.
-func (c *Core) leave(now time.Time, p *peer) {
-	if p.state == Left {
+func (c *Core) leave(now time.Time, p *peer, in Goodbye) {
+	if p.state == Left || in.Incarnation != p.incarnation {
 		return
 	}
 	p.inquiry, p.connected, p.dialled, p.nextPing = nil, false, false, time.Time{}
 	p.backoff, p.nextDial = c.cfg.RedialMax, now.Add(c.cfg.RedialMax)
-	p.settled, p.joined, p.ready = true, false, false
+	p.settled, p.joined, p.ready, p.stalled = true, false, false, false
 	c.set(now, p, Left, MemberLeft, "it said goodbye")
-	c.emit(Drop{p.name, "it said goodbye"})
+	c.emit(Forget{p.name})
 }

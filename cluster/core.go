@@ -25,8 +25,7 @@ type Core struct {
 
 	ready      bool
 	readySince time.Time
-	target     memdb.Digest // what has to be applied before the gate opens
-	ours       memdb.Position
+	ours       memdb.Position // how far our own changes go
 
 	out []Output
 }
@@ -43,21 +42,28 @@ type peer struct {
 	joined      bool // MemberJoined was told of this incarnation
 
 	// Contact.
-	connected  bool      // there is a connection to send requests on
-	dialling   bool      // a dial is under way
-	dialled    bool      // the connection is one we dialled
-	nextDial   time.Time // zero: none is due
-	backoff    time.Duration
-	lastAnswer time.Time
-	lastHeard  time.Time
-	doubt      time.Duration // how far lastAnswer was moved for our own pauses
-	rtt        time.Duration
-	nextPing   time.Time
-	lostAt     time.Time // when the last connection was lost; what others said before counts no more
-	look       time.Time // when to look again whether others still reach it
-	misses     int       // pings since the newest answer
-	ready      bool      // it says that it has joined
-	settled    bool      // reached, or judged dead, once: the gate does not wait for it
+	connected   bool      // there is a connection to send requests on
+	dialling    bool      // a dial is under way
+	dialled     bool      // the connection is one we dialled
+	nextDial    time.Time // zero: none is due
+	backoff     time.Duration
+	lastAnswer  time.Time     // of its handshake or to our ping
+	lastReached time.Time     // the same, or to a member that told us so
+	lastHeard   time.Time     // bytes of any kind
+	longest     time.Duration // of our own pauses since lastAnswer
+	others      time.Duration // of them together, capped
+	rtt         time.Duration
+	nextPing    time.Time
+	lostAt      time.Time // when the last connection was lost; what others said before counts no more
+	look        time.Time // when to look again whether others still reach it
+	indirect    bool      // it lives only because another reaches it
+	misses      int       // pings since the newest answer
+	ready       bool      // it says that it has joined
+	settled     bool      // reached, or judged dead, once: the gate does not wait for it
+
+	// target is what it knew when it greeted us: while it lives, the gate stays
+	// closed until that has been applied.
+	target memdb.Digest
 
 	// What others say, and what it says of others.
 	reaches   map[string]time.Time // whom it reaches directly, and when they answered it
@@ -74,7 +80,7 @@ type peer struct {
 func NewCore(cfg Config, now time.Time, r *rand.Rand) *Core {
 	c := &Core{
 		cfg: cfg, rand: r, started: now, incarnation: newIncarnation(now, r),
-		peers: map[string]*peer{}, names: slices.Sorted(maps.Keys(cfg.Peers)), target: memdb.Digest{},
+		peers: map[string]*peer{}, names: slices.Sorted(maps.Keys(cfg.Peers)),
 	}
 	for _, name := range c.names {
 		c.peers[name] = &peer{
@@ -103,11 +109,15 @@ func (c *Core) Highest(node string) uint64 {
 }
 
 // Step takes one input and returns what is to be done.
+//
+// Only at a Tick what is due by time is done. Any other input may be the first
+// after a pause of this node; whether there was one, and that the deadlines are
+// to be moved, the Tick behind it says.
 func (c *Core) Step(now time.Time, in Input) []Output {
 	c.out = nil
 	switch in := in.(type) {
 	case Tick:
-		c.doubtSelf(in.Late)
+		c.doubtSelf(now, in.Late)
 	case Applied:
 		c.ours = in.Digest[c.cfg.Self]
 		c.openGate(now, in.Digest)
@@ -116,8 +126,14 @@ func (c *Core) Step(now time.Time, in Input) []Output {
 	default:
 		c.stepPeer(now, in)
 	}
+	_, tick := in.(Tick)
 	for _, name := range c.names {
-		c.judge(now, c.peers[name])
+		p := c.peers[name]
+		c.vouch(now, p)
+		if tick {
+			c.contactDue(now, p)
+			c.judge(now, p)
+		}
 	}
 	return c.out
 }
@@ -135,13 +151,13 @@ func (c *Core) stepPeer(now time.Time, in Input) {
 	case Answered:
 		c.with(in.Peer, func(p *peer) { c.answered(now, p, in) })
 	case Pinged:
-		c.with(in.Peer, func(p *peer) { c.setReady(now, p, in.Ready) })
+		c.with(in.Peer, func(p *peer) { c.pinged(now, p, in) })
 	case Heard:
 		c.with(in.Peer, func(p *peer) { p.lastHeard = latest(p.lastHeard, in.At) })
 	case Told:
 		c.with(in.About, func(p *peer) { c.told(now, p, in) })
 	case Goodbye:
-		c.with(in.Peer, func(p *peer) { c.leave(now, p) })
+		c.with(in.Peer, func(p *peer) { c.leave(now, p, in) })
 	}
 }
 
@@ -158,12 +174,20 @@ func latest(a, b time.Time) time.Time {
 	return a
 }
 
+func earliest(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
 func (c *Core) emit(out Output) { c.out = append(c.out, out) }
 
-// set changes a member's state and tells it.
+// set changes a member's state and tells it. Of one that has not joined there
+// is nothing to tell but that it left.
 func (c *Core) set(now time.Time, p *peer, s State, event EventType, why string) {
-	p.state, p.since, p.why = s, now, why
-	if event != "" {
+	p.state, p.since, p.why, p.indirect = s, now, why, false
+	if event == MemberLeft || event != "" && p.joined {
 		c.emit(Emit{Event{Time: now, Type: event, Member: p.name, Incarnation: p.incarnation, Why: why}})
 	}
 }

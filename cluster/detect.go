@@ -8,7 +8,10 @@ import (
 
 // deadlines returns when something may have to be done about a peer.
 func (c *Core) deadlines(p *peer) []time.Time {
-	d := []time.Time{p.nextPing}
+	var d []time.Time
+	if p.connected {
+		d = append(d, p.nextPing)
+	}
 	if !p.dialling {
 		d = append(d, p.nextDial)
 	}
@@ -17,35 +20,55 @@ func (c *Core) deadlines(p *peer) []time.Time {
 	}
 	switch p.state {
 	case Unknown:
-		if !p.settled {
-			d = append(d, c.started.Add(c.cfg.DeadAfter))
-		}
+		d = append(d, c.givenUpAt(p))
 	case Alive, Joining:
-		d = append(d, latest(p.lastAnswer.Add(c.cfg.SuspectAfter), p.look))
+		d = append(d, latest(c.suspectAt(p), p.look))
 		if !p.behind.IsZero() {
 			d = append(d, p.behind.Add(c.cfg.StallAfter))
 		}
 	case Suspect:
-		d = append(d, c.deathOf(p))
+		if p.stalled {
+			d = append(d, c.suspectAt(p))
+		} else {
+			d = append(d, c.deathOf(p))
+		}
 	}
 	return d
 }
 
+// givenUpAt is when a peer that was never reached is judged dead.
+func (c *Core) givenUpAt(p *peer) time.Time { return c.started.Add(c.cfg.DeadAfter + p.doubt()) }
+
+// suspectAt is when a peer owes an answer for so long that it is to be
+// suspected, unless others reach it.
+func (c *Core) suspectAt(p *peer) time.Time { return p.lastAnswer.Add(c.cfg.SuspectAfter + p.doubt()) }
+
+func (c *Core) unanswered(now time.Time, p *peer) bool { return !now.Before(c.suspectAt(p)) }
+
+// deathOf is when a suspect is to be declared dead if nothing more is heard:
+// DeadAfter after its last answer to anybody. Bytes postpone that, since answers
+// may be queued behind them; but by DeadAfter at most, since a process that only
+// talks is as good as dead.
+func (c *Core) deathOf(p *peer) time.Time {
+	heard := earliest(latest(p.lastReached, p.lastHeard), p.lastReached.Add(c.cfg.DeadAfter))
+	return heard.Add(c.cfg.DeadAfter + p.doubt())
+}
+
 // judge does whatever is due for a peer: the one place where time decides.
 func (c *Core) judge(now time.Time, p *peer) {
-	c.contactDue(now, p)
 	if p.inquiry != nil && !now.Before(p.inquiry.until) {
 		c.conclude(now, p)
 	}
 	switch p.state {
 	case Unknown:
-		if !p.settled && !now.Before(c.started.Add(c.cfg.DeadAfter)) {
+		if !now.Before(c.givenUpAt(p)) {
 			p.settled = true
-			c.set(now, p, Dead, "", fmt.Sprintf("never reached since this node started %s ago (%s)", c.cfg.DeadAfter, p.why))
+			c.set(now, p, Dead, "", fmt.Sprintf("never reached since this node started %s ago (%s)", now.Sub(c.started).Round(time.Millisecond), p.why))
 		}
 	case Alive, Joining:
 		c.judgeLive(now, p)
-	case Suspect:
+	}
+	if p.state == Suspect {
 		c.judgeSuspect(now, p)
 	}
 }
@@ -67,31 +90,49 @@ func (c *Core) contactDue(now time.Time, p *peer) {
 	}
 }
 
-// unansweredAt reports whether a peer owes an answer for so long that it is to be
-// suspected, unless others reach it.
-func (c *Core) unansweredAt(now time.Time, p *peer) bool {
-	return !now.Before(p.lastAnswer.Add(c.cfg.SuspectAfter))
-}
-
 func (c *Core) judgeLive(now time.Time, p *peer) {
 	switch {
-	case !p.behind.IsZero() && !p.stalled && !now.Before(p.behind.Add(c.cfg.StallAfter)):
-		p.stalled = true
-		c.set(now, p, Suspect, MemberSuspected, fmt.Sprintf("stalled: it answers pings but has not advanced beyond %d of %d of our changes for %s",
-			p.applied.Seq, c.ours.Seq, c.cfg.StallAfter))
-	case c.unansweredAt(now, p):
+	case !c.unanswered(now, p):
+		c.judgeStalled(now, p)
+	case !now.Before(p.look):
 		p.look = now.Add(c.cfg.PingEvery / 2)
+		p.behind = time.Time{} // who does not answer cannot say how far it is
 		c.suspect(now, p, c.silence(now, p))
 	}
+}
+
+func (c *Core) judgeStalled(now time.Time, p *peer) {
+	if p.behind.IsZero() || now.Before(p.behind.Add(c.cfg.StallAfter)) {
+		return
+	}
+	p.stalled = true
+	c.set(now, p, Suspect, MemberSuspected, fmt.Sprintf("stalled: it answers pings but has not advanced beyond %d of %d of our changes for %s",
+		p.applied.Seq, c.ours.Seq, c.cfg.StallAfter))
 }
 
 // suspect makes a live member a suspect, unless another member reaches it.
 func (c *Core) suspect(now time.Time, p *peer, why string) {
 	if helper, at := c.helper(now, p); helper != "" {
-		p.lastHeard, p.why = latest(p.lastHeard, at), fmt.Sprintf("%s; %s reaches it", why, helper)
+		p.lastReached = latest(p.lastReached, at)
+		p.indirect, p.why = true, fmt.Sprintf("%s reaches it (%s)", helper, why)
 		return
 	}
 	c.set(now, p, Suspect, MemberSuspected, why)
+}
+
+// vouch revives a suspect that another member reaches.
+func (c *Core) vouch(now time.Time, p *peer) {
+	if p.state != Suspect || p.stalled {
+		return
+	}
+	helper, at := c.helper(now, p)
+	if helper == "" {
+		return
+	}
+	p.lastReached = latest(p.lastReached, at)
+	p.look = now.Add(c.cfg.PingEvery / 2)
+	c.live(now, p, helper+" reaches it")
+	p.indirect = true
 }
 
 func (c *Core) silence(now time.Time, p *peer) string {
@@ -99,22 +140,16 @@ func (c *Core) silence(now time.Time, p *peer) string {
 		now.Sub(p.lastAnswer).Round(time.Millisecond), p.misses, p.rtt.Round(time.Microsecond))
 }
 
-// deathOf is when a suspect is to be declared dead if nothing more is heard.
-func (c *Core) deathOf(p *peer) time.Time {
-	return latest(p.lastAnswer, p.lastHeard).Add(c.cfg.DeadAfter)
-}
-
 func (c *Core) judgeSuspect(now time.Time, p *peer) {
-	if helper, _ := c.helper(now, p); helper != "" && !p.stalled {
-		c.set(now, p, Alive, MemberRecovered, fmt.Sprintf("%s reaches it (%s)", helper, p.why))
-		return
+	if p.stalled {
+		if !c.unanswered(now, p) {
+			return
+		}
+		p.stalled, p.behind, p.why = false, time.Time{}, c.silence(now, p) // now it is silent as well
+		c.vouch(now, p)
 	}
-	if !p.stalled && !now.Before(c.deathOf(p)) {
+	if p.state == Suspect && !now.Before(c.deathOf(p)) {
 		c.die(now, p, c.silence(now, p)+c.otherViews(now, p))
-		return
-	}
-	if p.stalled && c.unansweredAt(now, p) && !now.Before(c.deathOf(p)) {
-		c.die(now, p, c.silence(now, p))
 	}
 }
 
@@ -142,10 +177,9 @@ func (c *Core) otherViews(now time.Time, p *peer) string {
 	return "; not reached by " + strings.Join(said, ", ") + " either"
 }
 
-// speaks reports whether a member's word on whom it reaches is fresh: it
-// answered within SuspectAfter.
+// speaks reports whether a member's word on whom it reaches is fresh.
 func (c *Core) speaks(now time.Time, m *peer) bool {
-	return m.connected && m.state == Alive && now.Sub(m.reachedAt) < c.cfg.SuspectAfter
+	return c.direct(now, m) && now.Sub(m.reachedAt) < c.cfg.SuspectAfter+m.doubt()
 }
 
 // helper names the live member that a peer answered last, and when; "" if none
@@ -154,13 +188,14 @@ func (c *Core) speaks(now time.Time, m *peer) bool {
 // since. So a peer that falls silent for all is dead DeadAfter after its last
 // answer to anybody, however often the others repeat it.
 func (c *Core) helper(now time.Time, p *peer) (helper string, at time.Time) {
+	old := min(c.cfg.SuspectAfter+c.cfg.PingEvery, c.cfg.DeadAfter)
 	for _, name := range c.names {
 		m := c.peers[name]
 		if m == p || !c.speaks(now, m) {
 			continue
 		}
 		answered, ok := m.reaches[p.name]
-		fresh := now.Sub(answered) < c.cfg.SuspectAfter+c.cfg.PingEvery
+		fresh := now.Sub(answered) < old+m.doubt()
 		if ok && fresh && answered.After(p.lostAt) && answered.After(at) {
 			helper, at = name, answered
 		}
@@ -170,18 +205,26 @@ func (c *Core) helper(now time.Time, p *peer) (helper string, at time.Time) {
 
 // direct reports whether a peer answers our own pings.
 func (c *Core) direct(now time.Time, p *peer) bool {
-	return p.connected && (p.state == Alive || p.state == Joining || p.stalled) && !c.unansweredAt(now, p)
+	return p.connected && (p.state == Alive || p.state == Joining || p.stalled) && !c.unanswered(now, p)
 }
 
 func (c *Core) reach(now time.Time, p *peer) Reach {
 	if c.direct(now, p) {
 		return ReachDirect
 	}
-	if p.state != Alive {
+	if p.state != Alive && p.state != Joining {
 		return ReachNone
 	}
 	if helper, _ := c.helper(now, p); helper != "" {
 		return via(helper)
+	}
+	return ReachNone
+}
+
+// ReachOf tells how this node gets to another one.
+func (c *Core) ReachOf(now time.Time, node string) Reach {
+	if p := c.peers[node]; p != nil {
+		return c.reach(now, p)
 	}
 	return ReachNone
 }
@@ -198,28 +241,31 @@ func (c *Core) Reaches(now time.Time) map[string]int64 {
 	return reach
 }
 
+// doubt is how far a peer's deadlines are moved.
+func (p *peer) doubt() time.Duration { return p.longest + p.others }
+
 // doubtSelf moves the deadlines by as long as this node was kept from running:
-// answers may have come and not been read. What is moved in all between two
-// answers is capped by DeadAfter, so that a node that is always late still
-// detects.
-func (c *Core) doubtSelf(late time.Duration) {
+// answers may have come and not been read. A pause before the newest answer is
+// none to be minded. Of those after it the longest counts in full: at its end
+// nobody could have been heard. All others together are capped by DeadAfter, so
+// that a node that is always late still detects.
+//
+// The deadlines are moved, not what they are counted from: that is told to
+// others, and to tell it younger than it is would postpone their deadlines too.
+func (c *Core) doubtSelf(now time.Time, late time.Duration) {
 	if late <= 0 {
 		return
 	}
 	for _, p := range c.peers {
-		by := min(late, c.cfg.DeadAfter-p.doubt)
-		p.doubt += by
-		p.lastAnswer = p.lastAnswer.Add(by)
-		p.lastHeard = p.lastHeard.Add(by)
-		p.reachedAt = p.reachedAt.Add(by)
-		for name, at := range p.reaches {
-			p.reaches[name] = at.Add(by)
-		}
+		by := max(0, min(late, now.Sub(p.lastAnswer)))
+		p.longest, by = max(p.longest, by), min(p.longest, by)
+		p.others = min(p.others+by, c.cfg.DeadAfter)
 		if !p.behind.IsZero() {
-			p.behind = p.behind.Add(by)
+			p.behind = earliest(now, p.behind.Add(late))
 		}
-		if p.inquiry != nil {
-			p.inquiry.until = p.inquiry.until.Add(min(late, c.cfg.AskTimeout))
+		if q := p.inquiry; q != nil {
+			more := min(late, c.cfg.AskTimeout-q.doubt)
+			q.until, q.doubt = q.until.Add(more), q.doubt+more
 		}
 	}
 }

@@ -14,16 +14,28 @@ import (
 
 // openGate opens the gate if it is time.
 func (c *Core) openGate(now time.Time, applied memdb.Digest) {
-	if c.ready || len(c.unsettled()) > 0 || !applied.Covers(c.target) {
+	if c.ready || len(c.unsettled()) > 0 || !c.caughtUp(applied) {
 		return
 	}
-	c.ready, c.readySince, c.target = true, now, nil
+	c.ready, c.readySince = true, now
 	c.emit(Open{})
 	for _, name := range c.names { // tell everybody at once, not at the next ping
 		if p := c.peers[name]; p.connected {
 			p.nextPing = now
 		}
 	}
+}
+
+// caughtUp reports whether all that was applied which the others knew when they
+// greeted us. What only a member that died since knew cannot be had any more: it
+// is not waited for.
+func (c *Core) caughtUp(applied memdb.Digest) bool {
+	for _, p := range c.peers {
+		if p.state != Dead && p.state != Left && !applied.Covers(p.target) {
+			return false
+		}
+	}
+	return true
 }
 
 func (c *Core) unsettled() []string {

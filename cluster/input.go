@@ -50,8 +50,9 @@ type (
 	}
 	// Pinged is a ping of a peer: it says how the peer is, not that we reach it.
 	Pinged struct {
-		Peer  string
-		Ready bool
+		Peer        string
+		Incarnation uint64
+		Ready       bool
 	}
 	// Heard is when the newest bytes of any kind came from a peer.
 	Heard struct {
@@ -64,7 +65,10 @@ type (
 		Verdict   Verdict
 	}
 	// Goodbye is a peer that leaves.
-	Goodbye struct{ Peer string }
+	Goodbye struct {
+		Peer        string
+		Incarnation uint64
+	}
 	// Known is the highest incarnation that a peer knows of this very node.
 	Known struct {
 		By          string
@@ -135,6 +139,9 @@ type (
 		Peer string
 		Why  string
 	}
+	// Forget asks to call a peer no more that left. It closes the connections
+	// itself, once it has heard that its goodbye was.
+	Forget struct{ Peer string }
 	// Emit tells everybody on this node.
 	Emit struct{ Event Event }
 	// Open says that this node has joined.
@@ -150,6 +157,7 @@ func (Dial) output()       {}
 func (Ping) output()       {}
 func (Ask) output()        {}
 func (Drop) output()       {}
+func (Forget) output()     {}
 func (Emit) output()       {}
 func (Open) output()       {}
 func (Superseded) output() {}

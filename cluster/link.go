@@ -19,8 +19,11 @@ type link struct {
 }
 
 // conn returns the connection for this node's own requests, nil if there is
-// none: the one it dialled, else the peer's.
+// none, or no link: the one it dialled, else the peer's.
 func (l *link) conn() *rpc.Conn {
+	if l == nil {
+		return nil
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.dialled != nil {

@@ -22,16 +22,37 @@ func (c *Cluster) allLinks() []*link {
 	return all
 }
 
+// The table of links and what the core thinks change together, under one lock,
+// and what follows goes through the outbox: so replication and whoever listens
+// to events get everything in the order in which it was decided. A link that is
+// reported down before, or hidden after, the one that took its place was
+// reported up would stay down.
+
+// linkUp and linkDown tell replication; hangUp closes a link that was taken out.
+type (
+	linkUp struct {
+		peer string
+		info Info
+	}
+	linkDown struct{ peer string }
+	hangUp   struct {
+		link *link
+		why  error
+	}
+)
+
+func (linkUp) output()   {}
+func (linkDown) output() {}
+func (hangUp) output()   {}
+
 // connected takes a connection in whose handshake succeeded.
 func (c *Cluster) connected(peer string, conn *rpc.Conn, dialled bool, info Info) error {
 	c.mu.Lock()
-	known := c.core.Highest(peer)
-	if info.Incarnation < known {
-		c.mu.Unlock()
-		return errs.New(errs.Conflict, "incarnation %d of node %s is over, %d is known: another process has been started with its name", info.Incarnation, peer, known)
+	defer c.mu.Unlock()
+	if why := c.core.Refuses(peer, info.Incarnation); why != "" {
+		return errs.New(errs.Conflict, "%s", why)
 	}
 	if c.leaving {
-		c.mu.Unlock()
 		return errs.New(errs.NodeUnavailable, "node %s is leaving", c.cfg.Self)
 	}
 	old := c.links[peer]
@@ -40,62 +61,61 @@ func (c *Cluster) connected(peer string, conn *rpc.Conn, dialled bool, info Info
 		l = &link{peer: peer, info: info}
 		c.links[peer] = l
 	}
-	replaced := l.add(conn, dialled)
+	if replaced := l.add(conn, dialled); replaced != nil {
+		one := &link{dialled: replaced}
+		c.outbox = append(c.outbox, hangUp{one, errs.New(errs.ConnectionLost, "a newer connection with %s takes its place", peer)})
+	}
 	c.hashes[peer] = info.PeersHash
 	delete(c.refusal, "node "+peer)
-	c.mu.Unlock()
-
-	if replaced != nil {
-		replaced.Close(errs.New(errs.ConnectionLost, "a newer connection with %s takes its place", peer))
-	}
+	c.stepLocked(Connected{Peer: peer, Dialled: dialled, Info: info})
 	if old != nil && old != l {
-		c.opts.Replica.Down(peer)
-		old.close(errs.New(errs.ConnectionLost, "node %s was reborn", peer))
+		c.outbox = append(c.outbox, linkDown{peer}, hangUp{old, errs.New(errs.ConnectionLost, "node %s was reborn", peer)})
 	}
 	if old != l {
-		c.opts.Replica.Up(peer, info)
+		c.outbox = append(c.outbox, linkUp{peer, info})
 	}
-	c.step(Connected{Peer: peer, Dialled: dialled, Info: info})
 	return nil
 }
 
 // lost takes a connection out that has ended.
 func (c *Cluster) lost(peer string, conn *rpc.Conn, dialled bool, reason error) {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	l := c.links[peer]
 	if l == nil {
-		c.mu.Unlock()
 		return
 	}
 	was, rest := l.remove(conn, dialled)
-	if was && !rest {
-		delete(c.links, peer)
-	}
-	c.mu.Unlock()
 	if !was {
 		return
 	}
 	if !rest {
-		c.opts.Replica.Down(peer)
+		c.unlink(peer)
 	}
-	c.step(Disconnected{Peer: peer, Dialled: dialled, Rest: rest, Why: reason.Error()})
+	c.stepLocked(Disconnected{Peer: peer, Dialled: dialled, Rest: rest, Why: reason.Error()})
 }
 
-// drop closes all connections with a peer. Nothing has to be told: each tells
-// its own end.
-func (c *Cluster) drop(peer string, why error) {
-	if l := c.linksByName()[peer]; l != nil {
-		l.close(why)
+// unlink takes a link out of the table, nil if there is none. The caller holds
+// mu. Its connections go on until somebody closes them, but nobody uses them.
+func (c *Cluster) unlink(peer string) *link {
+	l := c.links[peer]
+	if l != nil {
+		delete(c.links, peer)
+		c.outbox = append(c.outbox, linkDown{peer})
+	}
+	return l
+}
+
+// dropAll gives all links up. The caller holds mu.
+func (c *Cluster) dropAll(why error) {
+	for peer := range maps.Clone(c.links) {
+		c.outbox = append(c.outbox, hangUp{c.unlink(peer), why})
+		c.stepLocked(Disconnected{Peer: peer, Why: why.Error()})
 	}
 }
 
 // conn returns the connection to call a peer by.
-func (c *Cluster) conn(peer string) *rpc.Conn {
-	if l := c.linksByName()[peer]; l != nil {
-		return l.conn()
-	}
-	return nil
-}
+func (c *Cluster) conn(peer string) *rpc.Conn { return c.linksByName()[peer].conn() }
 
 // Call calls a method of another node and waits for the answer. A node that is
 // not configured is not_found; one that is dead, has left, or cannot be reached
@@ -108,6 +128,9 @@ func (c *Cluster) Call(ctx context.Context, node, method string, params, result 
 	if conn == nil {
 		m := c.member(node)
 		return errs.New(errs.NodeUnavailable, "node %s is %s and not connected, so %s was not sent", node, m.State, method).WithWhy("%s", m.Why)
+	}
+	if helper, indirect := c.reachOf(node).Via(); indirect {
+		return errs.New(errs.NodeUnavailable, "only node %s reaches node %s, so %s was not sent; ask that node", helper, node, method)
 	}
 	return conn.Call(ctx, method, params, result)
 }

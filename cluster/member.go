@@ -13,7 +13,7 @@ const (
 	Unknown State = "unknown" // configured, never reached
 	Joining State = "joining" // reached, not caught up yet
 	Alive   State = "alive"
-	Suspect State = "suspect" // may have failed; resolved within DeadAfter
+	Suspect State = "suspect" // may have failed, or does not keep up
 	Dead    State = "dead"
 	Left    State = "left" // said goodbye
 )

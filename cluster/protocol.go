@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/glassbox-dev/glassbox/internal/errs"
@@ -29,6 +30,10 @@ type askParams struct {
 	About string `json:"about"`
 }
 
+type goodbyeParams struct {
+	Incarnation uint64 `json:"incarnation"`
+}
+
 type askResult struct {
 	Verdict Verdict `json:"verdict"`
 }
@@ -48,7 +53,11 @@ func (c *Cluster) answer(ctx context.Context, peer, method string, params json.R
 		}
 		return askResult{c.try(ctx, p.About)}, nil
 	case goodbyeMethod:
-		c.step(Goodbye{peer})
+		var p goodbyeParams
+		if err := json.Unmarshal(params, &p); err != nil {
+			return nil, errs.Wrap(errs.BadParameter, err, "a goodbye that cannot be read")
+		}
+		c.step(Goodbye{peer, p.Incarnation})
 		return nil, nil
 	default:
 		return c.opts.Node.Handle(ctx, peer, method, params)
@@ -63,7 +72,7 @@ func (c *Cluster) answerPing(peer string, params json.RawMessage) (any, error) {
 	if p.Stalled {
 		c.opts.Log.Warn("a peer says that this node does not apply its changes", "peer", peer)
 	}
-	c.step(Pinged{peer, p.Ready})
+	c.step(Pinged{peer, p.Incarnation, p.Ready})
 	digest := c.opts.Replica.Digest()
 	c.mu.Lock()
 	answer := Answer{
@@ -79,7 +88,8 @@ func (c *Cluster) answerPing(peer string, params json.RawMessage) (any, error) {
 
 // ping asks a peer for a sign of life.
 func (c *Cluster) ping(p Ping) {
-	conn := c.conn(p.Peer)
+	l := c.linksByName()[p.Peer]
+	conn := l.conn()
 	if conn == nil {
 		return
 	}
@@ -92,10 +102,24 @@ func (c *Cluster) ping(p Ping) {
 	if err := conn.Call(ctx, pingMethod, params, &answer); err != nil {
 		return // silence is judged by the core; a lost connection tells itself
 	}
-	c.step(Answered{Peer: p.Peer, RTT: time.Since(sent), Answer: answer})
+	if !c.answered(l, Answered{Peer: p.Peer, RTT: time.Since(sent), Answer: answer}) {
+		return
+	}
 	if answer.Digest != nil {
 		c.opts.Replica.Saw(p.Peer, answer.Digest)
 	}
+}
+
+// answered takes an answer to a ping, unless the link it came by is gone: then
+// it says nothing of the one that took its place.
+func (c *Cluster) answered(l *link, in Answered) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.links[in.Peer] != l {
+		return false
+	}
+	c.stepLocked(in)
+	return true
 }
 
 // ask asks a member whether it reaches a peer.
@@ -127,7 +151,7 @@ func (c *Cluster) try(ctx context.Context, peer string) Verdict {
 			return Silent
 		}
 	}
-	nc, err := c.opts.Transport.Dial(ctx, c.member(peer).Addr)
+	nc, err := c.dialAddr(ctx, peer, c.member(peer).Addr)
 	switch {
 	case err == nil:
 		_ = nc.Close()
@@ -139,21 +163,31 @@ func (c *Cluster) try(ctx context.Context, peer string) Verdict {
 	}
 }
 
-// Leave says goodbye to all peers and stops listening. Run goes on until its
-// context ends. Peers that did not hear it are told as an error: they will
-// take this node for failed.
+// Leave says goodbye to all members and stops listening. Run goes on until its
+// context ends. Members that did not hear it, and those that only others reach,
+// are named in the error: they will take this node for failed.
 func (c *Cluster) Leave(ctx context.Context) error {
 	c.mu.Lock()
 	c.leaving = true
 	c.mu.Unlock()
 	err := c.opts.Listener.Close()
-	links := c.allLinks()
-	results := make(chan error, len(links))
-	for _, l := range links {
-		c.wg.Go(func() { results <- c.Call(ctx, l.peer, goodbyeMethod, nil, nil) })
+	results := make(chan error)
+	live := 0
+	for _, m := range c.Members() {
+		if !m.Self && (m.State == Joining || m.State == Alive || m.State == Suspect) {
+			live++
+			c.wg.Go(func() { results <- c.sayGoodbye(ctx, m.Name) })
+		}
 	}
-	for range links {
+	for range live {
 		err = errors.Join(err, <-results)
 	}
 	return err
+}
+
+func (c *Cluster) sayGoodbye(ctx context.Context, peer string) error {
+	if err := c.Call(ctx, peer, goodbyeMethod, goodbyeParams{c.Self().Incarnation}, nil); err != nil {
+		return fmt.Errorf("goodbye to %s: %w", peer, err)
+	}
+	return nil
 }

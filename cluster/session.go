@@ -3,26 +3,65 @@ package cluster
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/glassbox-dev/glassbox/internal/errs"
 	"github.com/glassbox-dev/glassbox/rpc"
 )
 
-// accept takes connections until the listener is closed.
+// Bounds of accepting.
+const (
+	// maxAccepted is how many accepted connections there may be at one time:
+	// clients, and a few of each peer's.
+	maxAccepted = 1024
+	// firstMessage bounds what one who has shown nothing yet can send at once.
+	firstMessage = 64 << 10
+	// clientPatience is how long a connection that is no node's, or does not
+	// know yet, may take to say something that can be understood.
+	clientPatience = 30 * time.Second
+	// linger is how long a client that has said its last word is answered.
+	linger = 30 * time.Second
+	// nodeWorkers is how many requests of a peer run at once: each follower of
+	// another node's events or logs is one that waits.
+	nodeWorkers = 1024
+
+	acceptPauseMin = 5 * time.Millisecond
+	acceptPauseMax = time.Second
+)
+
+// accept takes connections until the listener is closed. An error that passes
+// (no descriptor is free, say) ends nothing: what is connected goes on.
 func (c *Cluster) accept() {
-	for {
+	pause := acceptPauseMin
+	for c.ctx.Err() == nil {
 		nc, err := c.opts.Listener.Accept()
-		if err != nil {
+		switch {
+		case err == nil:
+			pause = acceptPauseMin
+			c.wg.Go(func() { c.serve(nc) })
+		case errors.Is(err, net.ErrClosed):
 			if c.ctx.Err() == nil && !c.isLeaving() {
 				c.cancel(errs.Wrap(errs.Internal, err, "the nodes' port cannot be listened on any more"))
 			}
 			return
+		default:
+			if pause == acceptPauseMin {
+				c.opts.Log.Error("a connection could not be accepted, others are tried again and again; "+
+					"if no descriptors are free raise the limit (ulimit -n)", "err", err)
+			}
+			select {
+			case <-time.After(pause):
+			case <-c.ctx.Done():
+			}
+			pause = min(2*pause, acceptPauseMax)
 		}
-		c.wg.Go(func() { c.serve(nc) })
 	}
 }
 
@@ -35,12 +74,25 @@ func (c *Cluster) isLeaving() bool {
 // serve is the life of an accepted connection. Its first request decides
 // whether it is a node's or a client's; one that says nothing is closed.
 func (c *Cluster) serve(nc net.Conn) {
+	n := c.accepted.Add(1)
+	defer c.accepted.Add(-1)
+	if n > maxAccepted {
+		c.opts.Log.Debug("connection refused, there are too many", "addr", nc.RemoteAddr(), "limit", maxAccepted)
+		_ = nc.Close() // it was not used
+		return
+	}
 	s := &session{c: c, spoke: make(chan struct{})}
 	s.doorman = rpc.NewDoorman(c.id, s)
-	conn := c.start(nc, s)
+	nc, s.identify = c.opts.Breaker.Accept(nc)
+	conn := c.start(nc, s, func(cfg *rpc.Config) {
+		cfg.Linger = linger
+		if t, ok := c.opts.Client.(interface{ Trusts(net.Addr) bool }); !ok || !t.Trusts(nc.RemoteAddr()) {
+			cfg.FirstMessage = firstMessage
+		}
+	})
 	s.watch(conn)
 	reason := conn.Wait()
-	if peer, ok := s.doorman.Peer(); ok {
+	if peer := s.end(reason); peer != "" {
 		c.lost(peer, conn, false, reason)
 		return
 	}
@@ -51,11 +103,14 @@ func (c *Cluster) serve(nc net.Conn) {
 }
 
 // start runs a connection with the cluster's bounds.
-func (c *Cluster) start(nc net.Conn, h rpc.Handler) *rpc.Conn {
+func (c *Cluster) start(nc net.Conn, h rpc.Handler, change func(*rpc.Config)) *rpc.Conn {
 	cfg := c.opts.RPC
-	cfg.Log = c.opts.Log
+	cfg.Log, cfg.Workers = c.opts.Log, nodeWorkers
+	change(&cfg)
+	clients, _ := c.opts.Client.(rpc.Inliner)
 	cfg.Inline = func(method string) bool {
-		return slices.Contains([]string{rpc.HelloMethod, rpc.ProveMethod, pingMethod, goodbyeMethod}, method) || c.opts.Inline(method)
+		return slices.Contains([]string{rpc.HelloMethod, rpc.ProveMethod, pingMethod, goodbyeMethod}, method) || c.opts.Inline(method) ||
+			clients != nil && clients.Inline(method)
 	}
 	return rpc.Start(c.ctx, nc, h, cfg)
 }
@@ -64,13 +119,25 @@ func (c *Cluster) start(nc net.Conn, h rpc.Handler) *rpc.Conn {
 type session struct {
 	c       *Cluster
 	doorman *rpc.Doorman
-	once    sync.Once
-	spoke   chan struct{} // closed at the first request
+	// identify tells whoever stands between the nodes whose connection it is.
+	identify func(ctx context.Context, peer string) error
+	once     sync.Once
+	spoke    chan struct{} // closed at the first request
 
 	mu     sync.Mutex
 	isNode bool
 	conn   *rpc.Conn
-	peer   string
+	peer   string // once it was admitted
+	ended  error  // why the connection has ended, if it has
+}
+
+// end notes that the connection has ended, and returns the peer that was
+// admitted.
+func (s *session) end(reason error) (peer string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = reason
+	return s.peer
 }
 
 // watch closes the connection if nothing was said in time, or hello and no
@@ -83,8 +150,9 @@ func (s *session) watch(conn *rpc.Conn) {
 	case <-conn.Done():
 		return
 	case <-timer.C:
-		conn.Close(errs.New(errs.Timeout, "nothing was said within %s", s.c.cfg.HandshakeTimeout))
-		return
+		if !s.isWaitedFor(conn) {
+			return
+		}
 	}
 	if s.role() == "client" {
 		return
@@ -96,6 +164,22 @@ func (s *session) watch(conn *rpc.Conn) {
 			conn.Close(errs.New(errs.Timeout, "the handshake was not finished within %s", s.c.cfg.HandshakeTimeout))
 		}
 	}
+}
+
+// isWaitedFor gives one that is no node more time, a client at a keyboard say,
+// and refuses it when it has said nothing then that could be understood.
+func (s *session) isWaitedFor(conn *rpc.Conn) bool {
+	timer := time.NewTimer(clientPatience)
+	defer timer.Stop()
+	select {
+	case <-s.spoke:
+		return true
+	case <-conn.Done():
+	case <-timer.C:
+		conn.Refuse(errs.New(errs.Timeout, "nothing that could be understood was said within %s; this port speaks JSON-RPC 2.0, one message a line",
+			s.c.cfg.HandshakeTimeout+clientPatience))
+	}
+	return false
 }
 
 func (s *session) role() string {
@@ -113,6 +197,9 @@ func (s *session) Handle(ctx context.Context, conn *rpc.Conn, method string, par
 		s.mu.Lock()
 		s.isNode, s.conn = method == rpc.HelloMethod, conn
 		s.mu.Unlock()
+		if method == rpc.HelloMethod {
+			conn.EndAtEOF()
+		}
 		close(s.spoke)
 	})
 	if s.role() == "client" {
@@ -121,7 +208,7 @@ func (s *session) Handle(ctx context.Context, conn *rpc.Conn, method string, par
 	if method == rpc.HelloMethod || method == rpc.ProveMethod {
 		result, err := s.doorman.Handle(ctx, method, params)
 		if err != nil {
-			s.c.logRefusal("inbound "+conn.RemoteAddr().String(), err)
+			s.c.logRefusal("inbound "+hostOf(conn.RemoteAddr()), err)
 		}
 		return result, err
 	}
@@ -140,9 +227,12 @@ type welcomeBody struct {
 }
 
 // Welcome answers a hello that is not proven yet.
-func (s *session) Welcome(_ context.Context, hello rpc.Peer) (any, error) {
+func (s *session) Welcome(ctx context.Context, hello rpc.Peer) (any, error) {
 	if _, ok := s.c.cfg.Peers[hello.Node]; !ok {
 		return nil, errs.New(errs.Forbidden, "node %q is not among the peers of %s; add it to the list of every node, or correct its name", hello.Node, s.c.cfg.Self)
+	}
+	if err := s.identify(ctx, hello.Node); err != nil {
+		return nil, err
 	}
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
@@ -158,12 +248,17 @@ func (s *session) Admit(_ context.Context, prove rpc.Peer) (any, error) {
 	s.mu.Lock()
 	conn := s.conn
 	s.mu.Unlock()
+	conn.Trust()
 	if err := s.c.connected(prove.Node, conn, false, info); err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
 	s.peer = prove.Node
+	ended := s.ended
 	s.mu.Unlock()
+	if ended != nil { // before there was somebody to tell of
+		s.c.lost(prove.Node, conn, false, ended)
+	}
 	return s.c.info(), nil
 }
 
@@ -172,17 +267,29 @@ func (c *Cluster) info() Info {
 	digest := c.opts.Replica.Digest()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return Info{Incarnation: c.core.Incarnation(), Addr: c.cfg.Addr, Ready: c.core.Ready(), PeersHash: c.hash, Digest: digest}
+	return Info{Incarnation: c.core.Incarnation(), Addr: c.cfg.advertised(), Ready: c.core.Ready(), PeersHash: c.hash, Digest: digest}
 }
+
+// hostOf leaves out the port, which changes with each connection of a client.
+func hostOf(addr net.Addr) string {
+	host, _, err := net.SplitHostPort(addr.String())
+	if err != nil { // an address in memory
+		return addr.String()
+	}
+	return host
+}
+
+// maxRefusals bounds what is remembered of whom anybody can be.
+const maxRefusals = 256
 
 // logRefusal logs a refusal once per reason, not at every redial.
 func (c *Cluster) logRefusal(who string, err error) {
 	c.mu.Lock()
-	host, _, splitErr := net.SplitHostPort(who)
-	if splitErr == nil {
-		who = host // the port of a client changes with each connection
+	before, known := c.refusal[who]
+	if !known && len(c.refusal) >= maxRefusals {
+		clear(c.refusal) // at worst some are logged again
 	}
-	again := c.refusal[who] == err.Error()
+	again := known && before == err.Error()
 	c.refusal[who] = err.Error()
 	c.mu.Unlock()
 	if !again {
@@ -197,32 +304,55 @@ func (c *Cluster) dial(d Dial) {
 	}
 	ctx, cancel := context.WithTimeout(c.ctx, c.cfg.HandshakeTimeout)
 	defer cancel()
-	var nc net.Conn
-	var err error
+	failed := DialFailed{Peer: d.Peer, Refused: true}
+	var whys []string
 	for _, addr := range d.Addrs {
-		if nc, err = c.opts.Transport.Dial(ctx, addr); err == nil {
-			break
+		// Each has its share of the time, so that one that hangs, or where another
+		// node answers, does not hide the next.
+		share, cancel := context.WithTimeout(ctx, c.cfg.HandshakeTimeout/time.Duration(len(d.Addrs)))
+		conn, err := c.reach(share, d.Peer, addr)
+		cancel()
+		if err == nil {
+			c.wg.Go(func() { c.lost(d.Peer, conn, true, conn.Wait()) })
+			return
 		}
+		failed.Refused = failed.Refused && rpc.Refused(err)
+		whys = append(whys, err.Error())
 	}
-	if err != nil {
-		c.step(DialFailed{Peer: d.Peer, Refused: rpc.Refused(err), Why: err.Error()})
-		return
-	}
-	conn := c.start(nc, rpc.HandlerFunc(func(ctx context.Context, _ *rpc.Conn, method string, params json.RawMessage) (any, error) {
-		return c.answer(ctx, d.Peer, method, params)
-	}))
-	if err := c.greet(ctx, d.Peer, conn); err != nil {
-		conn.Close(err)
-		c.logRefusal("node "+d.Peer, err)
-		c.step(DialFailed{Peer: d.Peer, Why: "handshake: " + err.Error()})
-		return
-	}
-	c.wg.Go(func() { c.lost(d.Peer, conn, true, conn.Wait()) })
+	failed.Why = strings.Join(whys, "; ")
+	c.step(failed)
 }
 
-// greet is the dialling side's handshake.
-func (c *Cluster) greet(ctx context.Context, peer string, conn *rpc.Conn) error {
+// reach connects to a peer at an address and greets it there.
+func (c *Cluster) reach(ctx context.Context, peer, addr string) (*rpc.Conn, error) {
+	nc, err := c.dialAddr(ctx, peer, addr)
+	if err != nil {
+		return nil, err
+	}
+	var proven atomic.Bool
+	conn := c.start(nc, rpc.HandlerFunc(func(ctx context.Context, _ *rpc.Conn, method string, params json.RawMessage) (any, error) {
+		if !proven.Load() { // whoever listens there may ask once he has shown that he knows the secret
+			return nil, errs.New(errs.Unauthorized, "%s comes after the handshake", method)
+		}
+		return c.answer(ctx, peer, method, params)
+	}), func(*rpc.Config) {})
+	if err := c.greet(ctx, peer, conn, &proven); err != nil {
+		conn.Close(err)
+		c.logRefusal("node "+peer, err)
+		return nil, fmt.Errorf("handshake at %s: %w", addr, err)
+	}
+	return conn, nil
+}
+
+func (c *Cluster) dialAddr(ctx context.Context, peer, addr string) (net.Conn, error) {
+	return c.opts.Breaker.Dial(ctx, peer, func(ctx context.Context) (net.Conn, error) { return c.opts.Transport.Dial(ctx, addr) })
+}
+
+// greet is the dialling side's handshake. proven is set once the peer has shown
+// that it knows the secret.
+func (c *Cluster) greet(ctx context.Context, peer string, conn *rpc.Conn, proven *atomic.Bool) error {
 	ack, err := rpc.Greet(ctx, conn, c.id, peer, nil, func(welcome rpc.Peer) (any, error) {
+		proven.Store(true)
 		var body welcomeBody
 		if err := json.Unmarshal(welcome.Body, &body); err != nil {
 			return nil, errs.Wrap(errs.BadParameter, err, "node %s welcomes with what cannot be read", peer)

@@ -2,147 +2,91 @@ package harness
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"net"
-	"os"
-	"slices"
 	"time"
 )
 
-// Options say which cluster to start.
-type Options struct {
-	Binary string // the glassbox binary
-	// HTTP and RPC are the nodes' addresses; nil takes free ones of loopback.
-	HTTP, RPC []string
-	Nodes     int      // named n1, n2, …
-	Dir       string   // for the logs; must exist
-	Preset    string   // failure detection: local, lan or wan; "" is lan
-	Flags     []string // further flags of every node
-	Env       []string // the nodes' environment; nil is the harness's own
+// Target is a kind of cluster.
+type Target string
+
+// The targets.
+const (
+	TargetProcess Target = "process" // real binaries on loopback: [StartProcesses]
+	TargetDocker  Target = "docker"  // containers: package testcontainers
+)
+
+// Cluster is a number of nodes that know each other, and what can be done to
+// them. Nodes are named n1, n2, …; the links between them can be broken. All
+// methods may be called from several goroutines at once.
+//
+// What breaks something returns when that took effect, by this machine's clock:
+// for a kill, when the target itself reported the end; for the rest the last
+// moment before which it certainly had not.
+type Cluster interface {
+	Target() Target
+	// Names lists all nodes, running or not.
+	Names() []string
+	// Started is when the formation of the cluster is counted from.
+	Started() time.Time
+	// Start starts a node that does not run: a new incarnation of it.
+	Start(ctx context.Context, node string) error
+	// Stop asks a node to leave and returns when its process has ended.
+	Stop(ctx context.Context, node string) error
+	// Kill ends a node without a word.
+	Kill(ctx context.Context, node string) (time.Time, error)
+	// Freeze stops a node without ending it; Thaw lets it go on.
+	Freeze(ctx context.Context, node string) (time.Time, error)
+	Thaw(ctx context.Context, node string) (time.Time, error)
+	// Break breaks a link; Heal mends all that are broken.
+	Break(ctx context.Context, l Link) (time.Time, error)
+	Heal(ctx context.Context) (time.Time, error)
+	// HTTP is the host:port of a node's API. It may change when the node is
+	// started again or its network mended: ask each time.
+	HTTP(node string) string
+	// Ending says how a node's process ended; false while it runs.
+	Ending(node string) (Ending, bool)
+	// Memory reads a node's resident memory.
+	Memory(ctx context.Context, node string) (Memory, error)
+	// Log returns what a node has logged, of all its incarnations.
+	Log(ctx context.Context, node string) (string, error)
+	// Close ends everything. Nodes that run are asked to leave first.
+	Close() error
 }
 
-// Cluster is a number of nodes that know each other.
-type Cluster struct {
-	opts  Options
-	nodes []*Node
-	// Started is when the first process was started.
-	Started time.Time
+// Link is the way between a node and a peer, or all its peers if Peer is "".
+type Link struct {
+	Node, Peer string
+	Direction  Direction
+	// Delay holds everything back for so long; zero cuts the link.
+	Delay time.Duration
+	// Loss is the share of packets that are lost, between 0 and 1, where the
+	// target has packets (docker); with it the link is not cut.
+	Loss float64
 }
 
-// Start starts the nodes and returns without waiting for them to form.
-func Start(ctx context.Context, o Options) (*Cluster, error) {
-	if o.Nodes < 1 {
-		return nil, fmt.Errorf("a cluster has at least one node, not %d", o.Nodes)
-	}
-	if _, err := os.Stat(o.Binary); err != nil {
-		return nil, fmt.Errorf("the node's binary is missing (make build makes it): %w", err)
-	}
-	if len(o.HTTP) == 0 && len(o.RPC) == 0 {
-		free, err := FreeAddrs(2 * o.Nodes)
-		if err != nil {
-			return nil, err
-		}
-		o.HTTP, o.RPC = free[:o.Nodes], free[o.Nodes:]
-	}
-	if len(o.HTTP) != o.Nodes || len(o.RPC) != o.Nodes {
-		return nil, fmt.Errorf("%d and %d addresses for %d nodes; give one of each kind for each, or none", len(o.HTTP), len(o.RPC), o.Nodes)
-	}
-	c := &Cluster{opts: o}
-	for i := range o.Nodes {
-		c.nodes = append(c.nodes, &Node{
-			Name: fmt.Sprintf("n%d", i+1), HTTP: o.HTTP[i], RPC: o.RPC[i], cluster: c,
-		})
-	}
-	c.Started = time.Now()
-	for _, n := range c.nodes {
-		if err := n.Start(ctx); err != nil {
-			return nil, errors.Join(err, c.Stop())
-		}
-	}
-	return c, nil
+// Direction is seen from the link's Node; "" is [Both].
+type Direction string
+
+// The directions.
+const (
+	Both Direction = "both"
+	In   Direction = "in"  // what comes from the peer
+	Out  Direction = "out" // what goes to it
+)
+
+// Ending is how a node's process ended.
+type Ending struct {
+	Code   int    // exit code, -1 after a signal
+	Signal string // "killed"; "" after an exit
 }
 
-// FreeAddrs returns loopback addresses that nobody listened on a moment ago.
-func FreeAddrs(n int) ([]string, error) {
-	var addrs []string
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer l.Close() // all at the end, so that none is given twice
-		addrs = append(addrs, l.Addr().String())
-	}
-	return addrs, nil
-}
+// Crashed reports whether nobody asked for such an end: a node that leaves
+// exits with 0, a killed one has the signal.
+func (e Ending) Crashed() bool { return e.Code > 0 || e.Signal != "" && e.Signal != "killed" }
 
-// Nodes returns all nodes, running or not.
-func (c *Cluster) Nodes() []*Node { return c.nodes }
-
-// Node returns a node by name, nil if there is none.
-func (c *Cluster) Node(name string) *Node {
-	i := slices.IndexFunc(c.nodes, func(n *Node) bool { return n.Name == name })
-	if i < 0 {
-		return nil
-	}
-	return c.nodes[i]
-}
-
-// Running returns the nodes whose process runs.
-func (c *Cluster) Running() []*Node {
-	return slices.DeleteFunc(slices.Clone(c.nodes), func(n *Node) bool { return !n.Running() })
-}
-
-// Stop ends all nodes, gently first, and returns when they have ended.
-func (c *Cluster) Stop() error {
-	errs := make(chan error, len(c.nodes))
-	for _, n := range c.nodes {
-		go func() { errs <- n.Stop() }()
-	}
-	var all error
-	for range c.nodes {
-		all = errors.Join(all, <-errs)
-	}
-	return all
-}
-
-// pollEvery is the step of all polling: finer than every figure it serves.
-const pollEvery = 2 * time.Millisecond
-
-// poll calls f until it says that it is done or ctx ends; the error tells what
-// f said last.
-func poll(ctx context.Context, f func() (done bool, state string)) error {
-	tick := time.NewTicker(pollEvery)
-	defer tick.Stop()
-	for {
-		done, state := f()
-		if done {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("%w; last seen: %s", ctx.Err(), state)
-		case <-tick.C:
-		}
-	}
-}
-
-// WaitFormed waits until every running node has joined and sees all running
-// nodes alive, and returns when that was.
-func (c *Cluster) WaitFormed(ctx context.Context) (time.Time, error) {
-	running := c.Running()
-	for _, n := range running {
-		err := poll(ctx, func() (bool, string) {
-			s, err := n.Status(ctx)
-			if err != nil {
-				return false, err.Error()
-			}
-			return s.Ready && s.Alive == len(running), fmt.Sprintf("%s sees %+v", n.Name, s.Nodes)
-		})
-		if err != nil {
-			return time.Time{}, fmt.Errorf("the cluster did not form: %w", err)
-		}
-	}
-	return time.Now(), nil
+// Memory is a node's resident memory.
+type Memory struct {
+	RSS int64 // VmRSS in bytes: the binary's own pages count
+	// Charged is what the container is charged with in bytes, which counts
+	// pages of files once for all containers; 0 where there is none.
+	Charged int64
 }

@@ -21,7 +21,7 @@ const stopTimeout = 15 * time.Second
 type Node struct {
 	Name      string
 	HTTP, RPC string // loopback addresses
-	cluster   *Cluster
+	cluster   *Processes
 
 	mu    sync.Mutex
 	cmd   *exec.Cmd
@@ -45,12 +45,22 @@ func (n *Node) Start(ctx context.Context) error {
 		return err
 	}
 	defer log.Close() // the process has its own copy
-	cmd := exec.Command(o.Binary, append(args, o.Flags...)...)
+	if o.Break {
+		args = append(args, "--allow-faults")
+	}
+	args = append(args, o.Flags...)
+	if o.Args != nil {
+		args = o.Args(n.Name, args)
+	}
+	cmd := exec.Command(o.Binary, args...)
 	cmd.Env, cmd.Stdout, cmd.Stderr = o.Env, log, log
 	return n.start(cmd)
 }
 
 func (n *Node) start(cmd *exec.Cmd) error {
+	if n.Running() {
+		return fmt.Errorf("start %s: it runs already, as process %d", n.Name, n.PID())
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	ended, err := startOwned(cmd)
@@ -148,32 +158,15 @@ func (n *Node) Ending() string {
 	if n.Running() || n.PID() == 0 {
 		return ""
 	}
+	return n.state().String()
+}
+
+// state is how the process ended; it must have.
+func (n *Node) state() *os.ProcessState {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.cmd.ProcessState.String()
+	return n.cmd.ProcessState
 }
 
 // Client returns a client of the node's API.
 func (n *Node) Client() *client.Client { return &client.Client{Addr: n.HTTP} }
-
-// Status is what a node says of its cluster: the part that measuring needs.
-type Status struct {
-	Ready bool     `json:"ready"`
-	Alive int      `json:"alive"`
-	Nodes []Member `json:"nodes"`
-}
-
-// Member is one node as another one sees it.
-type Member struct {
-	Name  string `json:"name"`
-	State string `json:"state"`
-	Reach string `json:"reach"`
-	Why   string `json:"why"`
-}
-
-// Status asks the node.
-func (n *Node) Status(ctx context.Context) (Status, error) {
-	var s Status
-	err := n.Client().Call(ctx, "cluster.status", nil, &s)
-	return s, err
-}

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Event is an event of a node's stream, with the harness's time of its arrival.
+// Event is an event of a node's stream, with this machine's time of its arrival.
 type Event struct {
 	ID      string          `json:"id"`
 	Node    string          `json:"node"`
@@ -19,46 +19,66 @@ type Event struct {
 	Arrived time.Time       `json:"-"`
 }
 
-// Watch is a node's stream of events, recorded as it comes.
+// Watch is a node's stream of events, recorded as it comes. When the node is
+// lost it goes on with its next start.
 type Watch struct {
-	node    *Node
-	mu      sync.Mutex
-	events  []Event
-	err     error
-	changed chan struct{}
+	cluster Cluster
+	node    string
 	cancel  context.CancelFunc
 	ended   chan struct{}
+
+	mu      sync.Mutex
+	after   string // the newest event's id
+	events  []Event
+	changed chan struct{} // closed and replaced at each event
 }
 
-// Watch follows the node's events, from the end of its history on. Close it.
-func (n *Node) Watch(ctx context.Context) (*Watch, error) {
+// rewatchAfter is the pause before a lost stream is asked for again.
+const rewatchAfter = 10 * time.Millisecond
+
+// WatchNode follows a node's events, from the end of its history on. Close it.
+func WatchNode(ctx context.Context, c Cluster, node string) (*Watch, error) {
 	var now struct {
 		Next string `json:"next"`
 	}
-	if err := n.Client().Call(ctx, "event.list", map[string]any{"after": "now"}, &now); err != nil {
-		return nil, fmt.Errorf("watch %s: %w", n.Name, err)
+	if err := Client(c, node).Call(ctx, "event.list", map[string]any{"after": "now"}, &now); err != nil {
+		return nil, fmt.Errorf("watch %s: %w", node, err)
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	w := &Watch{node: n, changed: make(chan struct{}), cancel: cancel, ended: make(chan struct{})}
+	w := &Watch{cluster: c, node: node, after: now.Next, changed: make(chan struct{}), cancel: cancel, ended: make(chan struct{})}
 	go func() {
 		defer close(w.ended)
-		w.add(nil, n.Client().Stream(ctx, "event.list", map[string]any{"after": now.Next}, func(_ string, raw json.RawMessage) error {
-			e := Event{Arrived: time.Now()}
-			err := json.Unmarshal(raw, &e)
-			w.add(&e, err)
-			return err
-		}))
+		w.follow(ctx)
 	}()
 	return w, nil
 }
 
-func (w *Watch) add(e *Event, err error) {
+// follow records until ctx ends. Why a stream was lost does not matter here: the
+// node is killed, frozen or cut off on purpose.
+func (w *Watch) follow(ctx context.Context) {
+	for ctx.Err() == nil {
+		w.mu.Lock()
+		after := w.after
+		w.mu.Unlock()
+		_ = Client(w.cluster, w.node).Stream(ctx, "event.list", map[string]any{"after": after}, func(_ string, raw json.RawMessage) error {
+			e := Event{Arrived: time.Now()}
+			if err := json.Unmarshal(raw, &e); err != nil {
+				return err
+			}
+			w.add(e)
+			return nil
+		})
+		select {
+		case <-time.After(rewatchAfter):
+		case <-ctx.Done():
+		}
+	}
+}
+
+func (w *Watch) add(e Event) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if e != nil {
-		w.events = append(w.events, *e)
-	}
-	w.err = err
+	w.events, w.after = append(w.events, e), e.ID
 	close(w.changed)
 	w.changed = make(chan struct{})
 }
@@ -75,7 +95,7 @@ func (w *Watch) Events() []Event {
 func (w *Watch) Wait(ctx context.Context, match func(Event) bool) (Event, error) {
 	for seen := 0; ; {
 		w.mu.Lock()
-		events, err, changed := w.events[seen:], w.err, w.changed
+		events, changed := w.events[seen:], w.changed
 		w.mu.Unlock()
 		for _, e := range events {
 			if match(e) {
@@ -83,13 +103,10 @@ func (w *Watch) Wait(ctx context.Context, match func(Event) bool) (Event, error)
 			}
 		}
 		seen += len(events)
-		if err != nil {
-			return Event{}, fmt.Errorf("the event stream of %s broke: %w", w.node.Name, err)
-		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return Event{}, fmt.Errorf("no such event on %s among %d: %w", w.node.Name, seen, ctx.Err())
+			return Event{}, fmt.Errorf("no such event on %s among %d: %w", w.node, seen, ctx.Err())
 		}
 	}
 }

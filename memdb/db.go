@@ -1,7 +1,6 @@
 package memdb
 
 import (
-	"encoding/json"
 	"fmt"
 	"sync"
 
@@ -83,6 +82,7 @@ func (db *DB) Update(f func(tx *Tx) error) (Position, error) {
 		}
 		o := originIn(txn, db.self)
 		o.Seq += uint64(len(tx.changes))
+		o.Shown = true
 		position = o.Position
 		return txn.Insert(origins, &o)
 	})
@@ -99,10 +99,14 @@ func (db *DB) Update(f func(tx *Tx) error) (Position, error) {
 // PutNode stores what this node says of itself.
 func (tx *Tx) PutNode(n Node) error { return tx.put(nodes, &n) }
 
-// PutSandbox stores a sandbox of this node. An id that a sandbox of another
-// live node has is refused with already_exists.
+// PutSandbox stores a sandbox of this node. A new one whose id a sandbox of
+// another node has is refused with already_exists.
 func (tx *Tx) PutSandbox(s Sandbox) error {
-	if other, ok := (View{tx.txn}).Sandbox(s.ID); ok && other.Node != tx.db.self {
+	own, err := tx.txn.First(sandboxes, "id", keyOf(s.ID, tx.db.self))
+	if err != nil {
+		return err
+	}
+	if other, ok := (View{tx.txn}).Sandbox(s.ID); ok && own == nil {
 		return errs.New(errs.AlreadyExists, "sandbox %q already exists on node %s; destroy it first, or choose another id", s.ID, other.Node)
 	}
 	return tx.put(sandboxes, &s)
@@ -121,9 +125,9 @@ func (tx *Tx) put(table string, r row) error {
 	if r.rowOrigin() != tx.db.self || r.rowID() == "" {
 		return errs.New(errs.Internal, "row %q of node %q is not node %q's to write", r.rowID(), r.rowOrigin(), tx.db.self)
 	}
-	raw, err := json.Marshal(r)
+	raw, err := marshalRow(r)
 	if err != nil {
-		return errs.Wrap(errs.Internal, err, "row %q of table %s cannot be written", r.rowID(), table)
+		return err
 	}
 	tx.changes = append(tx.changes, Change{Table: table, ID: r.rowID(), Row: raw})
 	return tx.txn.Insert(table, r)

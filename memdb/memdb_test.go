@@ -11,9 +11,13 @@ import (
 	"github.com/glassbox-dev/glassbox/internal/journal"
 )
 
+// open opens the state of a node that knows n1 to n4 to be alive.
 func open(t require.TestingT, self string) *DB {
 	db, err := Open(self)
 	require.NoError(t, err)
+	for _, node := range []string{"n1", "n2", "n3", "n4"} {
+		require.NoError(t, db.Show(node, Position{}))
+	}
 	return db
 }
 
@@ -65,7 +69,7 @@ func TestUpdate(t *testing.T) {
 	require.Equal(t, Position{7, 3}, position)
 	require.Equal(t, Position{7, 4}, put(t, db, "a"))
 	require.Equal(t, []string{"a n1 running", "b n1 running"}, ids(db), "sorted by id")
-	require.Equal(t, Digest{"n1": {7, 4}}, db.Digest())
+	require.Equal(t, Position{7, 4}, db.Digest()["n1"])
 	require.Equal(t, 4, db.View().Len())
 	node, ok := db.View().Node("n1")
 	require.True(t, ok)
@@ -194,8 +198,10 @@ func TestSnapshot(t *testing.T) {
 // TestWhatIsShown of an origin that died and came back: its sandboxes keep
 // their ids and are unknown, its other rows are gone, and nobody sees its past.
 func TestWhatIsShown(t *testing.T) {
-	n1, n2 := open(t, "n1"), open(t, "n2")
-	_, err := n1.Update(func(tx *Tx) error {
+	n1 := open(t, "n1")
+	n2, err := Open("n2")
+	require.NoError(t, err)
+	_, err = n1.Update(func(tx *Tx) error {
 		require.NoError(t, tx.PutProcess(Process{PID: "n1.1.1", Node: "n1"}))
 		require.NoError(t, tx.PutNode(Node{Name: "n1"}))
 		return tx.PutSandbox(box("n1", "a"))
@@ -211,11 +217,13 @@ func TestWhatIsShown(t *testing.T) {
 		_, ok := n2.View().Process("n1.1.1")
 		require.Equal(t, others == 1, ok)
 	}
+	shows([]string{"a n1 unknown"}, 0) // a third told it, and n1 may be dead
+	require.NoError(t, n2.Show("n1", Position{}))
 	shows([]string{"a n1 running"}, 1)
 	require.NoError(t, n2.Hide("n1"))
 	shows([]string{"a n1 unknown"}, 0)
 	dead, _ := n2.View().Sandbox("a")
-	require.Equal(t, "node n1 is dead; it last said: running", dead.Why)
+	require.Equal(t, "node n1 is dead or was not reached yet; it last said: running", dead.Why)
 	require.Equal(t, 3, n2.View().Len(), "hidden, not deleted")
 
 	require.NoError(t, n2.Show("n1", Position{0, 4}))
@@ -256,6 +264,13 @@ func TestOneIdOnTwoNodes(t *testing.T) {
 
 	_, err := db.Update(func(tx *Tx) error { return tx.PutSandbox(box("n3", "a")) })
 	require.Equal(t, errs.AlreadyExists, errs.KindOf(err))
+
+	// Whose row came first may change his own all the same: it is his.
+	put(t, db, "c")
+	_, err = db.Apply("n1", 0, 1, []Change{{Seq: 2, Table: sandboxes, ID: "c", Row: json.RawMessage(`{"id":"c","node":"n1"}`)}})
+	require.NoError(t, err)
+	_, err = db.Update(func(tx *Tx) error { return tx.PutSandbox(Sandbox{ID: "c", Node: "n3", Status: SandboxFailed}) })
+	require.NoError(t, err)
 	_, ok := db.View().Sandbox("b")
 	require.False(t, ok)
 }

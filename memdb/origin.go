@@ -11,12 +11,14 @@ import (
 type origin struct {
 	Name     string
 	Position // how far its changes were applied
-	Dead     bool
-	Target   Position // its rows are shown once this is reached
+	// Shown says that the origin is known to be alive: false until [DB.Show],
+	// since its rows may have come from a third while it is dead.
+	Shown  bool
+	Target Position // its rows are shown once this is reached
 }
 
 // visible reports whether the origin's rows are shown as they are.
-func (o origin) visible() bool { return !o.Dead && o.Position.Covers(o.Target) }
+func (o origin) visible() bool { return o.Shown && o.Position.Covers(o.Target) }
 
 // originIn returns a copy of an origin's row; zero but for the name if there
 // is none yet.
@@ -31,13 +33,13 @@ func originIn(txn *gomemdb.Txn, name string) origin {
 // Hide says that an origin is dead: its sandboxes are unknown now, its other
 // rows are not shown.
 func (db *DB) Hide(name string) error {
-	return db.change(name, func(o *origin) { o.Dead = true })
+	return db.change(name, func(o *origin) { o.Shown = false })
 }
 
 // Show says that an origin is alive and claims to be at target: its rows are
 // shown as they are once that is reached, so that nobody sees its past.
 func (db *DB) Show(name string, target Position) error {
-	return db.change(name, func(o *origin) { o.Dead, o.Target = false, target })
+	return db.change(name, func(o *origin) { o.Shown, o.Target = true, target })
 }
 
 func (db *DB) change(name string, f func(*origin)) error {

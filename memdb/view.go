@@ -8,6 +8,7 @@ import (
 	gomemdb "github.com/hashicorp/go-memdb"
 
 	"github.com/glassbox-dev/glassbox/internal/errs"
+	"github.com/glassbox-dev/glassbox/internal/jsontext"
 )
 
 // View is the state at one moment, as it is to be shown.
@@ -44,7 +45,7 @@ func eachPrefix[R any](txn *gomemdb.Txn, table string, prefix []byte) iter.Seq[R
 }
 
 func marshalRow(r row) (json.RawMessage, error) {
-	raw, err := json.Marshal(r)
+	raw, err := jsontext.Marshal(r)
 	if err != nil {
 		return nil, errs.Wrap(errs.Internal, err, "row %q cannot be written", r.rowID())
 	}
@@ -136,8 +137,8 @@ func (v View) show(s *Sandbox) Sandbox {
 	shown := *s
 	if o := originIn(v.txn, s.Node); !o.visible() {
 		shown.Status = SandboxUnknown
-		shown.Why = fmt.Sprintf("node %s is dead; it last said: %s", s.Node, s.Status)
-		if !o.Dead {
+		shown.Why = fmt.Sprintf("node %s is dead or was not reached yet; it last said: %s", s.Node, s.Status)
+		if o.Shown {
 			shown.Why = fmt.Sprintf("node %s is back, and what it says now is on its way", s.Node)
 		}
 	}

@@ -14,70 +14,83 @@ import (
 // batchWorkers is how many items of one posted batch run at once.
 const batchWorkers = 16
 
+// HandleFunc answers one request that came without a connection.
+type HandleFunc func(ctx context.Context, method string, params json.RawMessage) (any, error)
+
 // Answer answers one body as it comes over HTTP POST: a request, a
 // notification or a batch. It returns nil when there is nothing to answer.
-// The items of a batch run concurrently; their answers come in their order.
-func Answer(ctx context.Context, body []byte, handle func(ctx context.Context, method string, params json.RawMessage) (any, error), log *slog.Logger) []byte {
-	elements, isBatch, bad := parse(body)
+// The items of a batch run concurrently; their answers come in their order, and
+// have no more than limit bytes in all, except that an item for which there is
+// no room is still answered, with too_large.
+func Answer(ctx context.Context, body []byte, limit int, handle HandleFunc, log *slog.Logger) []byte {
+	if bad := CheckJSON(body); bad != nil {
+		return appendError(nil, nullID, encodeError(bad))
+	}
+	body = bytes.TrimSpace(body)
+	if body[0] != '[' {
+		m := asked(decode(body))
+		return answerOne(ctx, &m, limit, handle, log)
+	}
+	messages, bad := split(body)
 	if bad != nil {
 		return appendError(nil, nullID, encodeError(bad))
 	}
-	answers := make([][]byte, len(elements))
+	for i := range messages {
+		messages[i] = asked(messages[i])
+	}
+	return answerBatch(ctx, messages, limit, handle, log)
+}
+
+// asked makes a response, to which nobody listens, a bad message.
+func asked(m message) message {
+	if m.isResponse() {
+		return message{id: m.id, bad: invalid("nothing was asked, so a response has nobody to go to")}
+	}
+	return m
+}
+
+func answerBatch(ctx context.Context, messages []message, limit int, handle HandleFunc, log *slog.Logger) (whole []byte) {
+	b := newBatch(messages, limit)
 	slots := make(chan struct{}, batchWorkers)
 	var wg sync.WaitGroup
-	for i, element := range elements {
+	for i := range messages {
+		m := &messages[i]
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			answers[i] = answerOne(ctx, element, handle, log)
+			if b.isFull() && m.bad == nil && m.id != nil {
+				m.bad = notDone
+			}
+			answer := answerOne(ctx, m, limit, handle, log)
+			if answer == nil {
+				return
+			}
+			if all := b.add(i, m.id, answer); all != nil {
+				whole = all // by the last of them alone
+			}
 		})
 	}
 	wg.Wait()
-	answers = dropEmpty(answers)
-	switch {
-	case len(answers) == 0:
-		return nil
-	case !isBatch:
-		return answers[0]
-	default:
-		return append(append([]byte{'['}, bytes.Join(answers, []byte{','})...), ']')
-	}
+	return whole
 }
 
-func dropEmpty(answers [][]byte) [][]byte {
-	var kept [][]byte
-	for _, answer := range answers {
-		if answer != nil {
-			kept = append(kept, answer)
-		}
+func answerOne(ctx context.Context, m *message, limit int, handle HandleFunc, log *slog.Logger) []byte {
+	if m.bad != nil {
+		return appendError(nil, m.id, encodeError(m.bad))
 	}
-	return kept
-}
-
-func answerOne(ctx context.Context, element []byte, handle func(context.Context, string, json.RawMessage) (any, error), log *slog.Logger) (answer []byte) {
-	m, bad := decode(element)
-	switch {
-	case bad != nil:
-		return appendError(nil, m.id, encodeError(bad))
-	case m.isResponse():
-		return appendError(nil, m.id, encodeError(invalid("nothing was asked, so a response has nobody to go to")))
-	}
-	result, err := recovered(ctx, &m, handle, log)
+	result, err := recovered(ctx, m, handle, log)
 	if m.id == nil {
 		return nil
 	}
-	raw, encodeErr := encode(result)
-	if err == nil {
-		err = encodeErr
-	}
+	raw, err := encodeResult(m.method, result, err)
 	if err != nil {
-		return appendError(nil, m.id, encodeError(err))
+		return appendError(nil, m.id, encodeErrorWithin(err, limit))
 	}
 	return appendResult(nil, m.id, raw)
 }
 
 // recovered calls handle and turns a panic into an error of kind internal.
-func recovered(ctx context.Context, m *message, handle func(context.Context, string, json.RawMessage) (any, error), log *slog.Logger) (result any, err error) {
+func recovered(ctx context.Context, m *message, handle HandleFunc, log *slog.Logger) (result any, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			log.Error("handler panicked", "method", m.method, "panic", r, "stack", string(debug.Stack()))

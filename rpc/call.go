@@ -23,6 +23,7 @@ type call struct {
 	result  json.RawMessage
 	failure json.RawMessage
 	id      atomic.Uint64
+	bulk    bool // must leave the queue's reserve alone
 
 	once sync.Once
 	free func()
@@ -51,16 +52,15 @@ func callOf(req *jsonrpc2.Request) *call {
 // json.RawMessage sent as it is; result is a pointer to unmarshal into, a
 // *json.RawMessage to get the answer as it came, or nil.
 //
-// The error is an *errs.Error: the peer's own; node_unavailable if the request
-// was not sent; connection_lost if the connection was lost after it was, and
-// timeout or cancelled if the context ended first — then the peer is told to
-// give up, but may have done it all the same.
+// The error is an *errs.Error: the peer's own; rate_limited if the request was
+// not sent because too much waits already, too_large if it would not fit a
+// message, node_unavailable if it was not sent because the connection is closed;
+// connection_lost if the connection was lost after it was, and timeout or
+// cancelled if the context ended first — then the peer is told to give up, but
+// may have done it all the same.
 func (c *Conn) Call(ctx context.Context, method string, params, result any) error {
-	o := &call{}
-	if err := o.encode(method, params); err != nil {
-		return err
-	}
-	if err := c.fits("the parameters of "+method, o.params); err != nil {
+	o, err := c.newCall(method, params)
+	if err != nil {
 		return err
 	}
 	if n := c.pending.Add(1); n > int64(c.cfg.MaxPending) {
@@ -75,7 +75,7 @@ func (c *Conn) Call(ctx context.Context, method string, params, result any) erro
 	waiter, err := c.lib.DispatchCall(ctx, method, nil, jsonrpc2.ExtraField("call", o))
 	if err != nil {
 		o.answered()
-		return c.lost(errs.NodeUnavailable, "%s was not sent", method)
+		return c.unsent(err, method)
 	}
 	c.sent.Add(1)
 	switch err := waiter.Wait(ctx, nil); {
@@ -90,20 +90,35 @@ func (c *Conn) Call(ctx context.Context, method string, params, result any) erro
 	}
 }
 
+// newCall makes a call or notification, if it fits a message: the peer would
+// close the connection for a longer one. Both sides are given the same limit.
+func (c *Conn) newCall(method string, params any) (*call, error) {
+	raw, err := encode(params)
+	if err != nil {
+		return nil, errs.Wrap(errs.BadParameter, err, "the parameters of %s cannot be written as JSON", method)
+	}
+	if limit := c.payloadLimit() - len(method); len(raw) > limit {
+		return nil, errs.New(errs.TooLarge, "the parameters of %s have %d bytes, at most %d can be sent; send less at once, or page", method, len(raw), limit)
+	}
+	return &call{params: raw}, nil
+}
+
 // envelopeBytes is more than a message has around its payload, in any form.
 const envelopeBytes = 1 << 10
 
-// fits refuses what the peer would close the connection for: both sides are
-// given the same limit.
-func (c *Conn) fits(what string, payload json.RawMessage) error {
-	if limit := c.cfg.MaxMessage - envelopeBytes; len(payload) > limit {
-		return errs.New(errs.TooLarge, "%s have %d bytes, at most %d can be sent; send less at once, or page", what, len(payload), limit)
-	}
-	return nil
-}
+// payloadLimit is how long params, result or error may be.
+func (c *Conn) payloadLimit() int { return c.cfg.MaxMessage - envelopeBytes }
 
 func notSent(e *errs.Error, method string) *errs.Error {
 	return errs.New(e.Kind, "%s was not sent: %s", method, e.Message)
+}
+
+// unsent is the error of what the queue did not take.
+func (c *Conn) unsent(err error, method string) *errs.Error {
+	if e := errs.From(err); e.Kind == errs.RateLimited {
+		return notSent(e, method)
+	}
+	return c.lost(errs.NodeUnavailable, "%s was not sent", method)
 }
 
 // lost is the error of a call on a connection that is closing.
@@ -122,15 +137,9 @@ func (c *Conn) lost(kind errs.Kind, format string, args ...any) *errs.Error {
 func (c *Conn) cancel(o *call) {
 	id := o.id.Load()
 	params := json.RawMessage(fmt.Sprintf(`{"id":%d}`, id))
-	// If this fails the connection is closing and the peer will know.
+	// If this fails the connection is closing and the peer will know, or more
+	// waits to be sent than there is room for, and the call is done in vain.
 	_ = c.Notify(context.Background(), cancelMethod, params)
-}
-
-func (o *call) encode(method string, params any) (err error) {
-	if o.params, err = encode(params); err != nil {
-		return errs.Wrap(errs.BadParameter, err, "the parameters of %s cannot be written as JSON", method)
-	}
-	return nil
 }
 
 func (o *call) decode(method string, result any) error {
@@ -152,14 +161,37 @@ func (o *call) decode(method string, result any) error {
 }
 
 // Notify tells the peer something and does not wait: neither for an answer,
-// there is none, nor for the peer to read it.
+// there is none, nor for the peer to read it. It fails like [Conn.Call].
 func (c *Conn) Notify(ctx context.Context, method string, params any) error {
-	o := &call{}
-	if err := o.encode(method, params); err != nil {
+	o, err := c.newCall(method, params)
+	if err != nil {
 		return err
 	}
+	return c.notify(ctx, method, o)
+}
+
+// NotifyWait is Notify for streams: where that fails with rate_limited, it waits
+// until the peer has read enough, or the context ends.
+func (c *Conn) NotifyWait(ctx context.Context, method string, params any) error {
+	o, err := c.newCall(method, params)
+	if err != nil {
+		return err
+	}
+	o.bulk = true
+	for {
+		err := c.notify(ctx, method, o)
+		if errs.KindOf(err) != errs.RateLimited {
+			return err
+		}
+		if err := c.stream.out.await(ctx, len(o.params)+len(method)); err != nil {
+			return notSent(errs.From(err), method)
+		}
+	}
+}
+
+func (c *Conn) notify(ctx context.Context, method string, o *call) error {
 	if err := c.lib.Notify(ctx, method, nil, jsonrpc2.ExtraField("call", o)); err != nil {
-		return c.lost(errs.NodeUnavailable, "%s was not sent", method)
+		return c.unsent(err, method)
 	}
 	c.sent.Add(1)
 	return nil

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"log"
-	"log/slog"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -32,62 +31,10 @@ func (f HandlerFunc) Handle(ctx context.Context, c *Conn, method string, params 
 	return f(ctx, c, method, params)
 }
 
-// Config bounds a connection. The zero value of a field means its default.
-type Config struct {
-	// MaxMessage is the longest message accepted, in bytes. A longer one is
-	// answered with too_large and the connection closed.
-	MaxMessage int
-	// QueueBytes bounds what waits to be sent. Over it the peer is taken for
-	// one that does not read and the connection is closed.
-	QueueBytes int
-	// WriteTimeout bounds one write; a peer that does not read for so long is
-	// given up.
-	WriteTimeout time.Duration
-	// Workers is how many requests of the peer are handled at once.
-	Workers int
-	// Backlog is how many more may wait; beyond them a request is answered
-	// with rate_limited.
-	Backlog int
-	// MaxPending bounds this side's calls that have no answer yet, cancelled
-	// ones included until the peer has answered them.
-	MaxPending int
-	// Inline names the methods that are handled one after the other, in the
-	// order in which they came, before anything else is read: they must be
-	// quick and must not call back on the connection. nil means none.
-	Inline func(method string) bool
-	// Log gets what a connection's owner should know; nil discards it.
-	Log *slog.Logger
-}
-
-// DefaultConfig returns the defaults.
-func DefaultConfig() Config {
-	return Config{
-		MaxMessage: 4 << 20, QueueBytes: 8 << 20, WriteTimeout: 5 * time.Second,
-		Workers: 64, Backlog: 1024, MaxPending: 4096,
-		Inline: func(string) bool { return false }, Log: slog.New(slog.DiscardHandler),
-	}
-}
-
-func (c Config) withDefaults() Config {
-	d := DefaultConfig()
-	for _, field := range []struct{ have, otherwise *int }{
-		{&c.MaxMessage, &d.MaxMessage}, {&c.QueueBytes, &d.QueueBytes}, {&c.Workers, &d.Workers},
-		{&c.Backlog, &d.Backlog}, {&c.MaxPending, &d.MaxPending},
-	} {
-		if *field.have <= 0 {
-			*field.have = *field.otherwise
-		}
-	}
-	if c.WriteTimeout <= 0 {
-		c.WriteTimeout = d.WriteTimeout
-	}
-	if c.Inline == nil {
-		c.Inline = d.Inline
-	}
-	if c.Log == nil {
-		c.Log = d.Log
-	}
-	return c
+// Inliner is what a [Handler] may be besides: it names methods to be handled
+// inline, in addition to those of Config.Inline.
+type Inliner interface {
+	Inline(method string) bool
 }
 
 // Conn is one connection: both sides may call, notify and answer. All methods
@@ -98,10 +45,13 @@ type Conn struct {
 	stream   *stream
 	pool     *pool
 	remote   net.Addr
-	lastRead atomic.Int64 // Unix nanoseconds
+	stop     context.CancelFunc // ends the handlers' contexts
+	limit    atomic.Int64       // of a message of the peer, in bytes
+	lastRead atomic.Int64       // Unix nanoseconds
 	pending  atomic.Int64
 	sent     atomic.Int64
 	received atomic.Int64
+	endAtEOF atomic.Bool
 
 	mu     sync.Mutex
 	reason error
@@ -112,34 +62,39 @@ type Conn struct {
 // one newline. It owns nc. The connection ends when ctx does, when either side
 // closes it, or when the peer breaks the rules so that it cannot go on.
 func Start(ctx context.Context, nc net.Conn, h Handler, cfg Config) *Conn {
-	c := &Conn{cfg: cfg.withDefaults(), done: make(chan struct{}), remote: nc.RemoteAddr()}
-	l := newLines(nc, c.cfg.MaxMessage, &c.lastRead)
-	c.start(ctx, l, l.write, h)
+	c := newConn(cfg)
+	c.remote = nc.RemoteAddr()
+	c.start(ctx, newLines(nc, c), h)
 	return c
 }
 
 // StartMessages runs a connection over one that carries whole messages.
 func StartMessages(ctx context.Context, mc MessageConn, h Handler, cfg Config) *Conn {
-	c := &Conn{cfg: cfg.withDefaults(), done: make(chan struct{})}
-	m := &messages{mc, c.cfg.MaxMessage, &c.lastRead}
-	c.start(ctx, m, m.write, h)
+	c := newConn(cfg)
+	c.start(ctx, &messages{mc, c}, h)
 	return c
 }
 
-func (c *Conn) start(ctx context.Context, in framer, write func([]byte, time.Time) error, h Handler) {
-	ctx, cancel := context.WithCancel(ctx)
+func newConn(cfg Config) *Conn {
+	c := &Conn{cfg: cfg.withDefaults(), done: make(chan struct{})}
+	c.limit.Store(int64(c.cfg.FirstMessage))
 	c.lastRead.Store(time.Now().UnixNano())
-	out := newQueue(c.cfg.QueueBytes, c.cfg.WriteTimeout, write, func(err error) {
+	return c
+}
+
+func (c *Conn) start(ctx context.Context, f framer, h Handler) {
+	ctx, c.stop = context.WithCancel(ctx)
+	out := newQueue(c.cfg.QueueBytes, c.cfg.WriteTimeout, f.write, func(err error) {
 		if err != nil {
 			c.setReason(err)
 		}
-		_ = c.lib.Close() // already closed is fine
-		_ = in.Close()    // ends the reading; there is nothing to be done about its error
+		c.end()
+		_ = f.Close() // ends the reading; there is nothing to be done about its error
 	})
-	c.stream = &stream{in: in, out: out, open: map[uint64]asked{}}
+	c.stream = newStream(f, out, c.cfg.MaxMessage)
 	c.pool = newPool(ctx, c, h)
 	ready := make(chan struct{})
-	c.lib = jsonrpc2.NewConn(ctx, c.stream, gated{ready, c.pool},
+	c.lib = jsonrpc2.NewConn(ctx, c.stream, gated{ready, c},
 		jsonrpc2.OnRecv(c.stream.received), jsonrpc2.OnSend(c.stream.sending),
 		jsonrpc2.SetLogger(log.New(io.Discard, "", 0)))
 	close(ready) // from here on handlers may use c.lib
@@ -148,8 +103,11 @@ func (c *Conn) start(ctx context.Context, in framer, write func([]byte, time.Tim
 	go func() {
 		<-c.lib.DisconnectNotify()
 		c.setReason(c.endReason(ctx))
-		cancel()
+		c.linger(ctx)
+		c.stop()
+		out.close()
 		writing.Wait()
+		<-c.stream.ended // an inline handler may have been at work
 		c.pool.wait()
 		close(c.done)
 	}()
@@ -158,19 +116,17 @@ func (c *Conn) start(ctx context.Context, in framer, write func([]byte, time.Tim
 // gated keeps the first request until the connection is put together.
 type gated struct {
 	ready <-chan struct{}
-	pool  *pool
+	c     *Conn
 }
 
-func (g gated) Handle(_ context.Context, _ *jsonrpc2.Conn, req *jsonrpc2.Request) {
+func (g gated) Handle(context.Context, *jsonrpc2.Conn, *jsonrpc2.Request) {
 	<-g.ready
-	g.pool.handle(req)
+	g.c.pool.handle(g.c.stream.current)
 }
 
 // endReason says why a connection ended that nobody closed.
 func (c *Conn) endReason(ctx context.Context) error {
-	c.stream.mu.Lock()
-	defer c.stream.mu.Unlock()
-	switch err := c.stream.err; {
+	switch err := c.stream.readError(); {
 	case ctx.Err() != nil:
 		return errs.Wrap(errs.ConnectionLost, context.Cause(ctx), "the connection was closed here")
 	case err == nil || errors.Is(err, io.EOF):
@@ -179,6 +135,27 @@ func (c *Conn) endReason(ctx context.Context) error {
 		return errs.Wrap(errs.From(err).Kind, err, "reading from the peer")
 	}
 }
+
+// linger lets the requests of a peer that has said its last word, and may still
+// read, be answered. The library has closed already: this side's calls have
+// failed, and no more are made.
+func (c *Conn) linger(ctx context.Context) {
+	if !errors.Is(c.stream.readError(), io.EOF) || c.endAtEOF.Load() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.Linger) // over at once if it is 0
+	defer cancel()
+	c.pool.quiet(ctx)
+	c.stream.out.flushed(ctx)
+}
+
+// EndAtEOF makes the connection end as soon as the peer closes its sending side,
+// whatever Config.Linger says: for a peer whose death should be known at once.
+func (c *Conn) EndAtEOF() { c.endAtEOF.Store(true) }
+
+// Trust lifts the limit on the peer's messages from Config.FirstMessage to
+// Config.MaxMessage, once the peer has shown who it is.
+func (c *Conn) Trust() { c.limit.Store(int64(c.cfg.MaxMessage)) }
 
 func (c *Conn) setReason(err error) {
 	c.mu.Lock()
@@ -196,14 +173,26 @@ func (c *Conn) Close(reason error) {
 		reason = errs.New(errs.ConnectionLost, "the connection was closed here")
 	}
 	c.setReason(reason)
+	c.end()
+}
+
+// Refuse tells the peer the reason, as an error that answers nothing in
+// particular (its id is null), and closes the connection.
+func (c *Conn) Refuse(reason error) {
+	c.stream.tell(reason)
+	c.Close(reason)
+}
+
+func (c *Conn) end() {
 	_ = c.lib.Close() // already closed is fine
+	c.stop()
 }
 
 // Done is closed when everything the connection started has ended.
 func (c *Conn) Done() <-chan struct{} { return c.done }
 
 // Wait returns the reason why the connection ended, when everything it started
-// has ended.
+// has ended. A handler must not wait for its own connection.
 func (c *Conn) Wait() error {
 	<-c.done
 	c.mu.Lock()
@@ -224,12 +213,13 @@ type Stats struct {
 	Running     int   // handlers at work
 	Sent        int64 // calls and notifications made
 	Received    int64 // requests and notifications of the peer
+	Messages    int64 // messages that came, whatever they were, garbage included
 }
 
 // Stats returns the figures of this moment.
 func (c *Conn) Stats() Stats {
 	return Stats{
 		QueuedBytes: c.stream.out.size(), Pending: int(c.pending.Load()), Running: c.pool.running(),
-		Sent: c.sent.Load(), Received: c.received.Load(),
+		Sent: c.sent.Load(), Received: c.received.Load(), Messages: c.stream.messages.Load(),
 	}
 }

@@ -74,6 +74,8 @@ func TestErrorsKeepTheirKind(t *testing.T) {
 	near, _ := pair(t, nobody, HandlerFunc(func(context.Context, *Conn, string, json.RawMessage) (any, error) { return nil, refuse }), Config{})
 	var got *errs.Error
 	require.ErrorAs(t, near.Call(t.Context(), "x", nil, nil), &got)
+	require.True(t, got.Remote, "the peer said so")
+	got.Remote = false
 	require.Equal(t, refuse, got)
 	require.Equal(t, errs.NotFound, decodeError([]byte(`{"code":-32004,"message":"of somebody else"}`)).Kind)
 	require.Equal(t, errs.Internal, decodeError([]byte(`{"code":"x"}`)).Kind)
@@ -198,7 +200,6 @@ func TestCancel(t *testing.T) {
 		synctest.Wait()
 		require.Zero(t, near.Stats().Pending)
 		require.Zero(t, far.Stats().Running)
-		require.Empty(t, far.stream.open)
 		require.Empty(t, far.pool.open)
 
 		err = near.Call(ctx, "quick", nil, nil)
@@ -232,29 +233,9 @@ func TestAPeerThatDoesNotRead(t *testing.T) {
 		require.Equal(t, time.Second, time.Since(begun))
 		err := conn.Wait()
 		require.ErrorContains(t, err, "the peer has not read for 2s")
-		require.Equal(t, 2*time.Second, time.Since(begun))
+		require.LessOrEqual(t, time.Since(begun), 4*time.Second, "part of the first write was taken")
 		require.Equal(t, errs.NodeUnavailable, errs.KindOf(conn.Call(t.Context(), "x", nil, nil)), "it was not sent")
 		require.Equal(t, errs.NodeUnavailable, errs.KindOf(conn.Notify(t.Context(), "x", nil)))
-		require.NoError(t, two.Close())
-	})
-}
-
-// TestAQueueOverItsBound closes the connection at once.
-func TestAQueueOverItsBound(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		one, two := Pipe()
-		conn := Start(t.Context(), one, nobody, Config{QueueBytes: 64 << 10})
-		chunk := []string{strings.Repeat("x", 50<<10)}
-		var err error
-		for range 20 {
-			if err = conn.Notify(t.Context(), "x", chunk); err != nil {
-				break
-			}
-			synctest.Wait()
-		}
-		require.Error(t, err)
-		require.Equal(t, errs.NodeUnavailable, errs.KindOf(err))
-		require.ErrorContains(t, conn.Wait(), "does not read")
 		require.NoError(t, two.Close())
 	})
 }
@@ -381,7 +362,7 @@ func TestTheLastLineMayLackItsEnd(t *testing.T) {
 	}), Config{Inline: func(string) bool { return true }})
 	_, err := two.Write([]byte(`{"jsonrpc":"2.0","method":"last"}`))
 	require.NoError(t, err)
-	two.(*memoryConn).out.close()
+	require.NoError(t, two.(*memoryConn).CloseWrite())
 	require.Equal(t, "last", <-seen)
 	require.Error(t, conn.Wait())
 	require.NoError(t, two.Close())

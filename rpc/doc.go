@@ -17,35 +17,51 @@
 // # Guarantees
 //
 //   - The whole of the specification (https://www.jsonrpc.org/specification):
-//     batches, notifications, every standard error, ids of any allowed form.
+//     batches of up to 1000, notifications, every standard error, ids of any
+//     allowed form. The answers to a batch come in the order of its requests.
 //   - A caller never waits beyond its context, whatever the peer does: what is to
-//     be sent is queued, the queue and each write are bounded, and a peer that
-//     does not read is given up.
-//   - The peer's bytes never end the process: messages are bounded before they
-//     are held, a panic of a handler is an answer of kind internal.
-//   - Methods named by Config.Inline are handled in the order in which they
-//     came; the others on a bounded number of goroutines, beyond which a request
-//     is refused at once.
+//     be sent is queued. What does not fit the queue is refused with
+//     rate_limited, which is definite, and the connection lives on; small
+//     messages have a reserve. Only a peer that reads nothing at all for
+//     Config.WriteTimeout is given up.
+//   - An answer is never lost: it waits for room, holding its worker. An inline
+//     one, or a small one, may use the reserve, since the reading should go on.
+//   - The peer's bytes never end the process: messages, batches, their answers,
+//     and what the requests under way hold are bounded; a message that has begun
+//     must end in time; until [Conn.Trust] a lower bound applies; a panic of a
+//     handler is an answer of kind internal.
+//   - Methods named by Config.Inline or an [Inliner] are handled in the order in
+//     which they came, and take effect before the next message is looked at; the
+//     others run on a bounded number of goroutines, beyond which a request is
+//     refused at once. A burst leaves no goroutines behind.
 //   - A call whose context ends tells the peer, whose handler's context ends.
+//   - Where Config.Linger says so, a peer that has closed its sending side gets
+//     the answers to what it asked. A peer whose death matters must not be waited
+//     for: see [Conn.EndAtEOF].
 //   - When [Conn.Wait] has returned, nothing the connection started is left.
-//   - A call that fails with node_unavailable was not sent; with
-//     connection_lost, timeout or cancelled it may have been done.
+//   - A call that fails with node_unavailable, rate_limited of this side, or
+//     too_large of this side was not sent; with connection_lost, timeout or
+//     cancelled it may have been done.
 //
 // # What callers owe
 //
 // A handler must return when its context ends. An inline handler must be quick
-// and must not call back on the connection, which reads nothing meanwhile.
+// and must not call back on the connection, which reads nothing meanwhile. Who
+// streams notifications uses [Conn.NotifyWait], which goes at the peer's pace.
 //
 // # How it uses sourcegraph/jsonrpc2
 //
-// The library matches calls and answers, and is shown only envelopes: payloads
-// and the peer's ids pass beside it, so that each byte is validated once and
-// copied once. Messages are framed by lines, one JSON text each.
+// The library reads, and matches this side's calls with their answers. It is
+// shown only envelopes: payloads and the peer's ids pass beside it, so that each
+// byte is validated once and copied once, and so do answers to the peer, for
+// which the library would hold a lock. Messages are framed by lines, one JSON
+// text each.
 //
 // # Debugging
 //
 // The reason why a connection ended is what Wait returns; [Conn.Stats] shows
-// what waits.
+// what waits, and whether the peer has said anything at all. [Conn.Refuse] tells
+// the peer the reason before it closes.
 //
 // # Testing
 //

@@ -183,9 +183,9 @@ func (d *Doorman) handleHello(ctx context.Context, params json.RawMessage) (any,
 	case h.Version != ProtocolVersion:
 		return nil, errs.New(errs.Forbidden, "protocol version %d, this node (%s) speaks %d; run the same version everywhere", h.Version, d.id.Node, ProtocolVersion)
 	case h.Cluster != d.id.Cluster:
-		return nil, errs.New(errs.Forbidden, "cluster %q, this node (%s) is of cluster %q; correct --cluster or the list of peers", h.Cluster, d.id.Node, d.id.Cluster)
+		return nil, errs.New(errs.Forbidden, "cluster %.100q, this node (%s) is of cluster %q; correct --cluster or the list of peers", h.Cluster, d.id.Node, d.id.Cluster)
 	case h.To != d.id.Node:
-		return nil, errs.New(errs.Forbidden, "node %q was meant, this is %q; correct the list of peers", h.To, d.id.Node)
+		return nil, errs.New(errs.Forbidden, "node %.100q was meant, this is %q; correct the list of peers", h.To, d.id.Node)
 	case len(h.Nonce) < minNonce:
 		return nil, errs.New(errs.Forbidden, "the hello has no nonce of at least %d characters", minNonce)
 	}

@@ -315,6 +315,12 @@ func (c *memoryConn) Close() error {
 	return nil
 }
 
+// CloseWrite ends this side's sending, as that of a [net.TCPConn] does.
+func (c *memoryConn) CloseWrite() error {
+	c.out.close()
+	return nil
+}
+
 func (c *memoryConn) LocalAddr() net.Addr  { return c.local }
 func (c *memoryConn) RemoteAddr() net.Addr { return c.remote }
 

@@ -6,7 +6,7 @@ import (
 	"strconv"
 
 	"github.com/glassbox-dev/glassbox/internal/errs"
-	"github.com/glassbox-dev/glassbox/internal/jsonscan"
+	"github.com/glassbox-dev/glassbox/internal/jsontext"
 )
 
 // message is one request, notification or response. Ids, params and results
@@ -17,70 +17,87 @@ type message struct {
 	params json.RawMessage
 	result json.RawMessage
 	err    json.RawMessage // of a response; not nil if it failed
+	bad    *errs.Error     // why it is none of these; then only id is given, null if it could not be read
 }
 
-func (m *message) isResponse() bool { return m.method == "" }
+func (m *message) isResponse() bool { return m.method == "" && m.bad == nil }
+
+func (m *message) wantsAnswer() bool { return m.bad != nil || m.id != nil && !m.isResponse() }
 
 // nullID is the id of an answer to what had none that could be read.
 var nullID = json.RawMessage("null")
 
-// parse checks that b is one JSON text and takes it apart. A batch is a list of
-// elements, each to be decoded by [decode]; for a single message the list has
-// one.
-func parse(b []byte) (elements [][]byte, batch bool, err *errs.Error) {
-	if !json.Valid(b) {
-		return nil, false, errs.New(errs.ParseError, "the message is not valid JSON")
+// The members of a message, as bits of a set.
+const (
+	versionMember = 1 << iota
+	idMember
+	methodMember
+	paramsMember
+	resultMember
+	errorMember
+)
+
+// memberOf recognises a member by its name with the quotes; 0 for any other,
+// which the standard neither knows nor forbids.
+func memberOf(key []byte) int {
+	member := plainMember(key)
+	if member != 0 || bytes.IndexByte(key, '\\') < 0 {
+		return member
 	}
-	b = bytes.TrimSpace(b)
-	if b[0] != '[' {
-		return [][]byte{b}, false, nil
-	}
-	jsonscan.EachElement(b, func(element []byte) { elements = append(elements, element) })
-	if len(elements) == 0 {
-		return nil, true, errs.New(errs.InvalidRequest, "a batch has at least one message")
-	}
-	return elements, true, nil
+	return plainMember([]byte(`"` + jsontext.Unquote(key) + `"`)) // spelled with escapes, like "m\u0065thod"
 }
 
-// decode reads one message. On error the message's id is still what could be
-// read of it, null otherwise.
-func decode(b []byte) (message, *errs.Error) {
-	m := message{}
-	if b[0] != '{' {
-		return message{id: nullID}, invalid("a message is an object")
+func plainMember(key []byte) int {
+	switch string(key) {
+	case `"jsonrpc"`:
+		return versionMember
+	case `"id"`:
+		return idMember
+	case `"method"`:
+		return methodMember
+	case `"params"`:
+		return paramsMember
+	case `"result"`:
+		return resultMember
+	case `"error"`:
+		return errorMember
 	}
-	var version, method []byte
-	var twice []byte
+	return 0
+}
+
+// decode reads one message, known to be valid JSON.
+func decode(b []byte) message {
+	if b[0] != '{' {
+		return message{id: nullID, bad: invalid("a message is an object")}
+	}
+	m := message{}
+	var version, method, twice []byte
 	seen := 0
-	jsonscan.EachMember(b, func(key, value []byte) {
-		var slot *[]byte
-		bit := 0
-		switch string(key) {
-		case `"jsonrpc"`:
-			slot, bit = &version, 1
-		case `"id"`:
-			slot, bit = (*[]byte)(&m.id), 2
-		case `"method"`:
-			slot, bit = &method, 4
-		case `"params"`:
-			slot, bit = (*[]byte)(&m.params), 8
-		case `"result"`:
-			slot, bit = (*[]byte)(&m.result), 16
-		case `"error"`:
-			slot, bit = (*[]byte)(&m.err), 32
-		default:
-			return // the standard neither knows nor forbids others
-		}
-		if seen&bit != 0 {
+	jsontext.EachMember(b, func(key, value []byte) {
+		member := memberOf(key)
+		if seen&member != 0 {
 			twice = key
 		}
-		seen |= bit
-		*slot = value
+		seen |= member
+		switch member {
+		case versionMember:
+			version = value
+		case idMember:
+			m.id = value
+		case methodMember:
+			method = value
+		case paramsMember:
+			m.params = value
+		case resultMember:
+			m.result = value
+		case errorMember:
+			m.err = value
+		}
 	})
 	if err := m.check(version, method, twice); err != nil {
-		return message{id: m.answerID()}, err
+		return message{id: m.answerID(), bad: err}
 	}
-	return m, nil
+	return m
 }
 
 func invalid(format string, args ...any) *errs.Error {
@@ -91,7 +108,7 @@ func (m *message) check(version, method, twice []byte) *errs.Error {
 	switch {
 	case twice != nil:
 		return invalid("the member %s is given twice", twice)
-	case string(version) != `"2.0"`:
+	case !isVersion(version):
 		return invalid(`the member "jsonrpc" must be "2.0"`)
 	case m.id != nil && !validID(m.id):
 		return invalid("an id is a string, a number or null")
@@ -107,6 +124,10 @@ func (m *message) check(version, method, twice []byte) *errs.Error {
 		return invalid(`the member "params" must be an object or an array`)
 	}
 	return m.setMethod(method)
+}
+
+func isVersion(value []byte) bool {
+	return string(value) == `"2.0"` || len(value) > 0 && value[0] == '"' && jsontext.Unquote(value) == "2.0"
 }
 
 func (m *message) checkResponse() *errs.Error {
@@ -154,12 +175,27 @@ type wireError struct {
 
 func encodeError(err error) json.RawMessage {
 	p := errs.ProblemOf(err)
-	data, marshalErr := json.Marshal(p)
+	data, marshalErr := jsontext.Marshal(p)
 	if marshalErr != nil { // a problem is strings and numbers
 		data = nil
 	}
-	raw, _ := json.Marshal(wireError{Code: p.Kind.Property().Code, Message: p.Title, Data: data})
+	raw, _ := jsontext.Marshal(wireError{Code: p.Kind.Property().Code, Message: p.Title, Data: data})
 	return raw
+}
+
+// maxErrorText is what is left of an error that does not fit a message: it may
+// quote what it is about.
+const maxErrorText = 1 << 10
+
+func encodeErrorWithin(err error, limit int) json.RawMessage {
+	raw := encodeError(err)
+	if len(raw) <= limit {
+		return raw
+	}
+	e := *errs.From(err)
+	e.Message = e.Message[:min(len(e.Message), maxErrorText)] + " …"
+	e.Why, e.Param, e.Faults = "", "", nil
+	return encodeError(&e)
 }
 
 // decodeError is the reverse: it trusts the problem object if there is one, the
@@ -170,10 +206,12 @@ func decodeError(raw json.RawMessage) *errs.Error {
 		return errs.Wrap(errs.Internal, err, "the peer answered with an error that cannot be read")
 	}
 	var p errs.Problem
+	e := errs.New(errs.KindOfCode(w.Code), "%s (code %d)", w.Message, w.Code)
 	if json.Unmarshal(w.Data, &p) == nil && p.Kind != "" {
-		return p.Err()
+		e = p.Err()
 	}
-	return errs.New(errs.KindOfCode(w.Code), "%s (code %d)", w.Message, w.Code)
+	e.Remote = true
+	return e
 }
 
 func appendRequest(b []byte, id uint64, hasID bool, method string, params json.RawMessage) []byte {
@@ -202,7 +240,7 @@ func appendError(b []byte, id, err json.RawMessage) []byte {
 }
 
 func appendQuoted(b []byte, s string) []byte {
-	raw, _ := json.Marshal(s) // a string always marshals
+	raw, _ := jsontext.Marshal(s) // a string always marshals
 	return append(b, raw...)
 }
 
@@ -228,6 +266,6 @@ func encode(v any) (json.RawMessage, error) {
 	case json.RawMessage:
 		return v, nil
 	default:
-		return json.Marshal(v)
+		return jsontext.Marshal(v)
 	}
 }

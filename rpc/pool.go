@@ -2,185 +2,217 @@ package rpc
 
 import (
 	"context"
-	"encoding/json"
-	"runtime/debug"
 	"sync"
-
-	"github.com/sourcegraph/jsonrpc2"
+	"time"
 
 	"github.com/glassbox-dev/glassbox/internal/errs"
+)
+
+const (
+	// keepWorkers is how many idle workers a connection keeps.
+	keepWorkers = 4
+	// idleTime is how often the others are counted: those that nobody needed in
+	// all that time end.
+	idleTime = time.Second
 )
 
 // pool runs the handler: inline for the methods that need order, on a bounded
 // number of goroutines for the rest.
 type pool struct {
-	ctx  context.Context
-	conn *Conn
-	h    Handler
-	jobs chan *job
-	wg   sync.WaitGroup
+	ctx     context.Context
+	conn    *Conn
+	h       Handler
+	inline  func(method string) bool
+	settled chan struct{} // holds one token when the last job has ended
+	wg      sync.WaitGroup
 
 	mu      sync.Mutex
+	closed  bool
 	workers int
-	idle    int
+	idle    []*worker // who became idle last is used first, so that the others can end
+	unused  int       // how many of them nobody has needed since the last count
+	count   *time.Timer
+	backlog []*job
 	taken   int             // jobs at work or waiting
+	bytes   int             // of their parameters
 	open    map[string]*job // requests at work or waiting, by the id the peer gave
 }
 
-// job is one request of the peer.
-type job struct {
-	method string
-	params json.RawMessage
-	id     uint64 // the library's; what the peer gave is in the stream
-	key    string
-	notif  bool
-	ctx    context.Context
-	cancel context.CancelFunc
+// worker is a goroutine that handles jobs.
+type worker struct {
+	next chan *job // the one to do next; nil to end. An idle worker has room for it
 }
 
 func newPool(ctx context.Context, c *Conn, h Handler) *pool {
-	return &pool{ctx: ctx, conn: c, h: h, jobs: make(chan *job, c.cfg.Workers+c.cfg.Backlog), open: map[string]*job{}}
+	p := &pool{ctx: ctx, conn: c, h: h, inline: c.cfg.Inline, settled: make(chan struct{}, 1), open: map[string]*job{}}
+	if more, ok := h.(Inliner); ok {
+		p.inline = func(method string) bool { return c.cfg.Inline(method) || more.Inline(method) }
+	}
+	return p
 }
 
-// handle takes a request on the reading goroutine.
-func (p *pool) handle(req *jsonrpc2.Request) {
-	p.conn.received.Add(1)
-	j := &job{method: req.Method, id: req.ID.Num, notif: req.Notif}
-	if req.Params != nil {
-		j.params = *req.Params
+// submit hands a job to a worker, or to the backlog, or refuses it.
+func (p *pool) submit(j *job) *errs.Error {
+	w, refused := p.take(j)
+	if w != nil {
+		w.next <- j // it has room, and nobody else has it any more
 	}
-	switch {
-	case req.Notif && req.Method == cancelMethod:
-		p.cancel(j.params)
-	case p.conn.cfg.Inline(req.Method):
-		j.ctx, j.cancel = p.ctx, func() {}
-		p.run(j)
-	default:
-		p.submit(j)
-	}
+	return refused
 }
 
-func (p *pool) submit(j *job) {
-	j.ctx, j.cancel = context.WithCancel(p.ctx)
-	if !j.notif {
-		j.key = string(p.conn.stream.askedID(j.id))
-	}
+// take puts a job on the books, and returns the idle worker to give it to, nil
+// if somebody has it already.
+func (p *pool) take(j *job) (*worker, *errs.Error) {
 	p.mu.Lock()
-	if p.taken == cap(p.jobs) {
-		p.mu.Unlock()
-		j.cancel()
-		p.reply(j, nil, errs.New(errs.RateLimited, "%d requests of this connection are at work or wait; wait for answers before sending more", cap(p.jobs)))
-		return
+	defer p.mu.Unlock()
+	cfg := &p.conn.cfg
+	switch {
+	case p.closed:
+		return nil, nil // nobody is there to be told
+	case p.taken >= cfg.Workers+cfg.Backlog:
+		return nil, errs.New(errs.RateLimited, "%d requests of this connection are at work or wait; wait for answers before sending more", p.taken)
+	case p.taken > 0 && p.bytes+len(j.params) > cfg.RequestBytes:
+		return nil, errs.New(errs.RateLimited, "the requests of this connection that are at work or wait have %d bytes, the limit is %d; wait for answers before sending more", p.bytes, cfg.RequestBytes)
 	}
 	p.taken++
-	if j.key != "" {
-		p.open[j.key] = j
+	p.bytes += len(j.params)
+	if j.id != nil {
+		p.open[string(j.id)] = j
 	}
-	if p.idle <= len(p.jobs) && p.workers < p.conn.cfg.Workers {
+	switch last := len(p.idle) - 1; {
+	case last >= 0:
+		w := p.idle[last]
+		p.idle = p.idle[:last]
+		p.unused = min(p.unused, last)
+		return w, nil
+	case p.workers < cfg.Workers:
 		p.workers++
-		p.wg.Go(p.work)
+		p.wg.Go(func() { p.work(j) })
+	default:
+		p.backlog = append(p.backlog, j)
 	}
-	p.mu.Unlock()
-	p.jobs <- j // there is room: no more are taken than fit
+	return nil, nil
 }
 
-// work handles jobs until the connection closes.
-func (p *pool) work() {
-	for {
-		p.setIdle(1)
+func (p *pool) work(j *job) {
+	w := &worker{next: make(chan *job, 1)}
+	for j != nil {
+		p.run(j)
+		var idle bool
+		if j, idle = p.finish(j, w); idle {
+			j = <-w.next
+		}
+	}
+}
+
+// finish takes a job off the books, and returns the next one for its worker or
+// lets it idle. Neither ends it.
+func (p *pool) finish(j *job, w *worker) (next *job, idle bool) {
+	j.cancel()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.taken--
+	p.bytes -= len(j.params)
+	if p.open[string(j.id)] == j {
+		delete(p.open, string(j.id))
+	}
+	if p.taken == 0 {
 		select {
-		case j := <-p.jobs:
-			p.setIdle(-1)
-			p.run(j)
-			p.finish(j)
-		case <-p.ctx.Done():
+		case p.settled <- struct{}{}:
+		default:
+		}
+	}
+	switch {
+	case p.closed:
+		return nil, false
+	case len(p.backlog) > 0:
+		return p.nextWaiting(), false
+	}
+	p.idle = append(p.idle, w)
+	if p.count == nil && len(p.idle) > keepWorkers {
+		p.countIdle()
+	}
+	return nil, true
+}
+
+// nextWaiting takes the first job of the backlog. The caller holds mu.
+func (p *pool) nextWaiting() *job {
+	j := p.backlog[0]
+	p.backlog[0] = nil // or the array would hold it
+	if p.backlog = p.backlog[1:]; len(p.backlog) == 0 {
+		p.backlog = nil
+	}
+	return j
+}
+
+// countIdle begins to count who is not needed. The caller holds mu.
+func (p *pool) countIdle() {
+	p.unused = len(p.idle)
+	p.count = time.AfterFunc(idleTime, func() { end(p.thinOut()) })
+}
+
+// thinOut takes out the workers that nobody has needed since it last looked,
+// but a few.
+func (p *pool) thinOut() []*worker {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil
+	}
+	n := max(0, min(p.unused, len(p.idle)-keepWorkers))
+	out := p.idle[:n]
+	p.idle = append([]*worker(nil), p.idle[n:]...)
+	p.workers -= n
+	if p.count = nil; len(p.idle) > keepWorkers {
+		p.countIdle()
+	}
+	return out
+}
+
+func end(idle []*worker) {
+	for _, w := range idle {
+		w.next <- nil
+	}
+}
+
+// running returns how many workers are at work.
+func (p *pool) running() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.workers - len(p.idle)
+}
+
+// quiet returns when no job is at work or waits, or ctx ends.
+func (p *pool) quiet(ctx context.Context) {
+	for p.busy() {
+		select {
+		case <-p.settled:
+		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-func (p *pool) setIdle(change int) {
+func (p *pool) busy() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.idle += change
+	return p.taken > 0
 }
 
-func (p *pool) finish(j *job) {
-	j.cancel()
+// wait ends the idle workers, and returns when those at work, whose contexts
+// have ended, have too. What is in the backlog is not begun.
+func (p *pool) wait() {
+	end(p.close())
+	p.wg.Wait()
+}
+
+func (p *pool) close() (idle []*worker) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.taken--
-	if p.open[j.key] == j {
-		delete(p.open, j.key)
+	p.closed, p.backlog = true, nil
+	if p.count != nil {
+		p.count.Stop()
 	}
-}
-
-// run calls the handler and answers. A panic is answered with internal.
-func (p *pool) run(j *job) {
-	defer func() {
-		if r := recover(); r != nil {
-			p.conn.cfg.Log.Error("handler panicked", "method", j.method, "panic", r, "stack", string(debug.Stack()))
-			p.reply(j, nil, errs.New(errs.Internal, "%s failed inside Glassbox: %v; the node's log has the stack", j.method, r))
-		}
-	}()
-	result, err := p.h.Handle(j.ctx, p.conn, j.method, j.params)
-	p.reply(j, result, err)
-}
-
-func (p *pool) reply(j *job, result any, err error) {
-	if j.notif {
-		if err != nil {
-			p.conn.cfg.Log.Debug("notification failed", "method", j.method, "err", err)
-		}
-		return
-	}
-	resp := &jsonrpc2.Response{ID: jsonrpc2.ID{Num: j.id}}
-	raw, encodeErr := encode(result)
-	if err == nil && encodeErr != nil {
-		err = errs.Wrap(errs.Internal, encodeErr, "the result of %s cannot be written", j.method)
-	}
-	if err == nil {
-		err = p.conn.fits("the results of "+j.method, raw)
-	}
-	if err != nil {
-		whole := encodeError(err)
-		resp.Error = &jsonrpc2.Error{Data: &whole}
-	} else {
-		resp.Result = &raw
-	}
-	// If this fails the connection is closing, and the peer with it.
-	_ = p.conn.lib.SendResponse(j.ctx, resp)
-}
-
-// cancel ends the context of a request; one that is answered already is
-// nothing to cancel.
-func (p *pool) cancel(params json.RawMessage) {
-	var what struct {
-		ID json.RawMessage `json:"id"`
-	}
-	if json.Unmarshal(params, &what) != nil {
-		return
-	}
-	p.mu.Lock()
-	j := p.open[string(what.ID)]
-	p.mu.Unlock()
-	if j != nil {
-		j.cancel()
-	}
-}
-
-func (p *pool) running() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.workers - p.idle
-}
-
-// wait returns when all workers have ended.
-func (p *pool) wait() { p.wg.Wait() }
-
-// askedID returns the id the peer gave to an open request.
-func (s *stream) askedID(id uint64) json.RawMessage {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.open[id].id
+	idle, p.idle = p.idle, nil
+	return idle
 }

@@ -102,6 +102,9 @@ var conversations = []struct{ name, sent, want string }{
 	{"version a number", `{"jsonrpc":2.0,"method":"null","id":1}`, failed(`1`, -32600)},
 	{"method empty", `{"jsonrpc":"2.0","method":"","id":1}`, failed(`1`, -32600)},
 	{"method null", `{"jsonrpc":"2.0","method":null,"id":1}`, failed(`1`, -32600)},
+	{"members escaped", `{"jsonrpc":"2\u002e0","m\u0065thod":"null","\u0069d":1}`, `{"jsonrpc":"2.0","result":null,"id":1}`},
+	{"id twice, once escaped", `{"jsonrpc":"2.0","method":"null","id":1,"\u0069d":2}`, failed(`2`, -32600)},
+	{"odd member names", `{"jsonrpc":"2.0","method":"null","id":1,"\\":1,"a\"b":2,"\u0000":3}`, `{"jsonrpc":"2.0","result":null,"id":1}`},
 	{"method escaped", `{"jsonrpc":"2.0","method":"n\u0075ll","id":1}`, `{"jsonrpc":"2.0","result":null,"id":1}`},
 	{"params a string", `{"jsonrpc":"2.0","method":"null","params":"x","id":1}`, failed(`1`, -32600)},
 	{"params null", `{"jsonrpc":"2.0","method":"null","params":null,"id":1}`, failed(`1`, -32600)},
@@ -113,7 +116,10 @@ var conversations = []struct{ name, sent, want string }{
 	{"a batch in a batch", `[[{"jsonrpc":"2.0","method":"null","id":1}]]`, `[` + failed(`null`, -32600) + `]`},
 	{"same id twice in a batch", `[{"jsonrpc":"2.0","method":"null","id":1},{"jsonrpc":"2.0","method":"sum","params":[1],"id":1}]`, `[{"jsonrpc":"2.0","result":null,"id":1},{"jsonrpc":"2.0","result":1,"id":1}]`},
 	{"two texts", `{"jsonrpc":"2.0","method":"null","id":1} {}`, failed(`null`, -32700)},
-	{"not UTF-8", "{\"jsonrpc\":\"2.0\",\"method\":\"\xff\",\"id\":1}", failed(`1`, -32601)},
+	{"not UTF-8", "{\"jsonrpc\":\"2.0\",\"method\":\"\xff\",\"id\":1}", failed(`null`, -32700)},
+	{"not UTF-8 in the params", "{\"jsonrpc\":\"2.0\",\"method\":\"null\",\"params\":[\"\xc3\"],\"id\":1}", failed(`null`, -32700)},
+	{"too deep", `{"jsonrpc":"2.0","method":"null","params":` + strings.Repeat("[", 10_001) + strings.Repeat("]", 10_001) + `,"id":1}`, failed(`null`, -32700)},
+	{"a batch of too many", `[1` + strings.Repeat(",1", maxBatch) + `]`, failed(`null`, -32013)},
 	{"a response that is both", `{"jsonrpc":"2.0","result":1,"error":{},"id":1}`, failed(`1`, -32600)},
 	{"a response without id", `{"jsonrpc":"2.0","result":1}`, failed(`null`, -32600)},
 	{"a response with a bare error", `{"jsonrpc":"2.0","error":7,"id":1}`, failed(`1`, -32600)},
@@ -158,7 +164,7 @@ func TestConversations(t *testing.T) {
 	log := slog.New(slog.DiscardHandler)
 	for _, c := range conversations {
 		t.Run("posted/"+c.name, func(t *testing.T) {
-			answer := Answer(t.Context(), []byte(c.sent), standard, log)
+			answer := Answer(t.Context(), []byte(c.sent), 1<<20, standard, log)
 			if c.want == "" {
 				require.Nil(t, answer, "%s", answer)
 				return
@@ -170,7 +176,7 @@ func TestConversations(t *testing.T) {
 			conn := Start(t.Context(), far, HandlerFunc(func(ctx context.Context, _ *Conn, method string, params json.RawMessage) (any, error) {
 				return standard(ctx, method, params)
 			}), Config{})
-			require.NoError(t, near.SetDeadline(time.Now().Add(10*time.Second)))
+			require.NoError(t, near.SetDeadline(time.Now().Add(time.Minute)))
 			// The second message shows that the connection lives on, and that nothing came before.
 			_, err := near.Write([]byte(c.sent + "\n" + `{"jsonrpc":"2.0","method":"sum","params":[1,1],"id":"last"}` + "\n"))
 			require.NoError(t, err)
@@ -197,7 +203,7 @@ func TestConversations(t *testing.T) {
 // TestAResponseNobodyAskedFor is dropped on a connection, and told to who posts
 // it.
 func TestAResponseNobodyAskedFor(t *testing.T) {
-	answer := Answer(t.Context(), []byte(`{"jsonrpc":"2.0","result":1,"id":7}`), standard, slog.New(slog.DiscardHandler))
+	answer := Answer(t.Context(), []byte(`{"jsonrpc":"2.0","result":1,"id":7}`), 1<<20, standard, slog.New(slog.DiscardHandler))
 	require.Contains(t, string(answer), "nobody to go to")
 	near, far := Pipe()
 	conn := Start(t.Context(), far, HandlerFunc(func(ctx context.Context, _ *Conn, method string, params json.RawMessage) (any, error) {
@@ -220,7 +226,7 @@ func FuzzAnswer(f *testing.F) {
 	}
 	log := slog.New(slog.DiscardHandler)
 	f.Fuzz(func(t *testing.T, body []byte) {
-		answer := Answer(t.Context(), body, standard, log)
+		answer := Answer(t.Context(), body, 1<<20, standard, log)
 		if answer != nil && !json.Valid(answer) {
 			t.Fatalf("%q is answered with %q", body, answer)
 		}
@@ -250,7 +256,7 @@ func FuzzConn(f *testing.F) {
 			close(said)
 		}()
 		_, _ = near.Write(sent) // it may close before all is written
-		near.(*memoryConn).out.close()
+		_ = near.(*memoryConn).CloseWrite()
 		_ = conn.Wait()
 		if line, bad := <-said; bad {
 			t.Fatalf("%q made it say %q", sent, line)

@@ -7,6 +7,8 @@ import (
 	"io"
 	"strconv"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/sourcegraph/jsonrpc2"
 
@@ -17,100 +19,129 @@ import (
 // taken for something that does not speak JSON-RPC at all.
 const maxGarbage = 8
 
-// framer reads messages and writes batches of lines.
+// framer reads messages, and writes lines of messages: a piece at a time, of
+// which it returns the length.
 type framer interface {
 	ReadMessage() ([]byte, error)
+	write(lines []byte, deadline time.Time) (n int, err error)
 	Close() error
 }
 
 // stream is the jsonrpc2.ObjectStream between the library and the wire. The
-// library is only ever shown envelopes without payload and with private integer
-// ids: payloads, and the peer's ids whatever they look like, pass beside it,
-// through the hooks OnRecv and OnSend, which the library calls right before
-// handling and right before writing.
+// library is only ever shown envelopes without payload: payloads, and the
+// peer's ids whatever they look like, pass beside it, through the hooks OnRecv
+// and OnSend, which the library calls right before handling and right before
+// writing. Answers to the peer do not pass through it at all: it would hold a
+// lock while they wait for room.
 type stream struct {
-	in  framer
-	out *queue
+	in       framer
+	out      *queue
+	limit    int // of a batch's answers, in bytes
+	messages atomic.Int64
 
 	// Of the reading goroutine alone.
-	waiting [][]byte // rest of the batch being read
-	batch   *batch   // that batch; nil for single messages
-	current message  // handed from ReadObject to received
+	waiting []message // rest of the batch being read
+	batch   *batch    // that batch
+	current incoming  // handed from ReadObject to the handler
 	garbage int
 
-	// Of the library's writing lock.
-	request  *jsonrpc2.Request
-	response *jsonrpc2.Response
+	request *jsonrpc2.Request // of the library's writing lock
 
-	mu   sync.Mutex
-	last uint64
-	open map[uint64]asked // requests of the peer not answered yet
-	err  error            // why reading ended
+	mu    sync.Mutex
+	err   error         // why reading ended
+	ended chan struct{} // closed when it has, and nothing is handled any more
 }
 
-// asked is a request of the peer: the id it gave, and the batch it came in.
-type asked struct {
-	id    json.RawMessage
-	batch *batch
+// incoming is a message of the peer, and the batch it came in.
+type incoming struct {
+	message
+	batch *batch // nil for a single message
+	index int    // in the batch
+}
+
+func newStream(in framer, out *queue, limit int) *stream {
+	return &stream{in: in, out: out, limit: limit, ended: make(chan struct{})}
 }
 
 // ReadObject reads the next request or response, answering by itself whatever
 // is neither.
 func (s *stream) ReadObject(v any) error {
 	for {
-		raw, err := s.next()
+		in, err := s.next()
 		if err != nil {
 			return s.failed(err)
 		}
-		m, bad := decode(raw)
-		if bad != nil {
-			s.answer(s.batch, appendError(nil, m.id, encodeError(bad)))
+		if in.bad != nil {
+			s.answer(&in, true, nil, encodeError(in.bad))
 			continue
 		}
-		envelope, ok := s.envelope(&m)
-		if !ok {
-			continue
+		if envelope := envelopeOf(&in); envelope != nil {
+			s.current = in
+			return json.Unmarshal(envelope, v)
 		}
-		s.current = m
-		return json.Unmarshal(envelope, v)
 	}
 }
 
+// failed ends the reading. It is the last thing that the reading goroutine does
+// here.
 func (s *stream) failed(err error) error {
 	var e *errs.Error
 	if errors.As(err, &e) {
-		_ = s.out.add(func(b []byte) []byte { return appendError(b, nullID, encodeError(e)) })
+		s.tell(e)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.err = err
+	close(s.ended)
 	return io.EOF // the library logs all others, we do that
 }
 
-// next returns the next element of the batch being read, or of a new message.
-func (s *stream) next() ([]byte, error) {
+// readError returns why reading ended, nil if it has not.
+func (s *stream) readError() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+// tell sends an error that answers nothing in particular, if there is room.
+func (s *stream) tell(err error) {
+	raw := encodeError(err)
+	_ = s.out.add(len(raw), true, func(b []byte) []byte { return appendError(b, nullID, raw) }) // the connection is about to close
+}
+
+// next returns the next message, from the batch being read or a new one.
+func (s *stream) next() (incoming, error) {
 	for len(s.waiting) == 0 {
 		raw, err := s.in.ReadMessage()
 		if err != nil {
-			return nil, err
+			return incoming{}, err
 		}
-		elements, isBatch, bad := parse(raw)
-		if bad != nil {
+		s.messages.Add(1)
+		if bad := CheckJSON(raw); bad != nil {
 			if s.garbage++; s.garbage > maxGarbage || isHTTP(raw) {
-				return nil, errs.New(errs.ParseError, "%d messages in a row were no JSON; this port speaks JSON-RPC 2.0, one message a line, and no HTTP", s.garbage)
+				return incoming{}, errs.New(errs.ParseError, "%d messages in a row were no JSON; this port speaks JSON-RPC 2.0, one message a line, and no HTTP", s.garbage)
 			}
-			s.answer(nil, appendError(nil, nullID, encodeError(bad)))
-			continue
+			return refused(bad), nil
 		}
-		s.garbage, s.waiting, s.batch = 0, elements, nil
-		if isBatch {
-			s.batch = newBatch(elements)
+		s.garbage = 0
+		if raw = bytes.TrimSpace(raw); raw[0] != '[' {
+			return incoming{message: decode(raw)}, nil
 		}
+		messages, bad := split(raw)
+		if bad != nil {
+			return refused(bad), nil
+		}
+		s.waiting, s.batch = messages, newBatch(messages, s.limit)
 	}
-	raw := s.waiting[0]
-	s.waiting = s.waiting[1:]
-	return raw, nil
+	in := incoming{s.waiting[0], s.batch, len(s.batch.answers) - len(s.waiting)}
+	if s.waiting = s.waiting[1:]; len(s.waiting) == 0 {
+		s.waiting, s.batch = nil, nil // an idle connection holds nothing
+	}
+	return in, nil
 }
+
+// refused is a whole message that is answered with an error.
+func refused(why *errs.Error) incoming { return incoming{message: message{id: nullID, bad: why}} }
 
 // isHTTP recognises the first line of an HTTP request (RFC 9112, section 3). A
 // web page can make a browser post to this port, with JSON-RPC as the body: the
@@ -120,34 +151,27 @@ func isHTTP(line []byte) bool {
 	return len(fields) == 3 && bytes.HasPrefix(fields[2], []byte("HTTP/"))
 }
 
-// envelope is what the library gets to see of a message; false if it is a
+// What the library sees of a request. Its id means nothing: the answer goes by
+// [incoming].
+var requestEnvelope = []byte(`{"jsonrpc":"2.0","method":"m","id":1}`)
+
+// envelopeOf is what the library gets to see of a message; nil if it is a
 // response to nothing.
-func (s *stream) envelope(m *message) ([]byte, bool) {
-	if m.isResponse() {
-		id, err := strconv.ParseUint(string(m.id), 10, 64)
-		if err != nil {
-			return nil, false // null: the peer could not read something we sent; no call to give it to
-		}
-		return append(strconv.AppendUint([]byte(`{"jsonrpc":"2.0","result":null,"id":`), id, 10), '}'), true
+func envelopeOf(in *incoming) []byte {
+	if !in.isResponse() {
+		return requestEnvelope
 	}
-	if m.id == nil {
-		return []byte(`{"jsonrpc":"2.0","method":"m"}`), true
+	id, err := strconv.ParseUint(string(in.id), 10, 64)
+	if err != nil {
+		return nil // null: the peer could not read something we sent; no call to give it to
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.last++
-	s.open[s.last] = asked{m.id, s.batch}
-	return append(strconv.AppendUint([]byte(`{"jsonrpc":"2.0","method":"m","id":`), s.last, 10), '}'), true
+	return append(strconv.AppendUint([]byte(`{"jsonrpc":"2.0","result":null,"id":`), id, 10), '}')
 }
 
-// received puts back what the library did not see. It is the hook OnRecv.
+// received gives a call its answer, which the library did not see. It is the
+// hook OnRecv.
 func (s *stream) received(req *jsonrpc2.Request, resp *jsonrpc2.Response) {
 	if resp == nil {
-		req.Method = s.current.method
-		req.Params = nil
-		if s.current.params != nil {
-			req.Params = &s.current.params
-		}
 		return
 	}
 	if c := callOf(req); c != nil {
@@ -157,56 +181,45 @@ func (s *stream) received(req *jsonrpc2.Request, resp *jsonrpc2.Response) {
 }
 
 // sending notes what is about to be written. It is the hook OnSend.
-func (s *stream) sending(req *jsonrpc2.Request, resp *jsonrpc2.Response) {
-	s.request, s.response = req, resp
+func (s *stream) sending(req *jsonrpc2.Request, _ *jsonrpc2.Response) {
+	s.request = req
 	if c := callOf(req); c != nil && !req.Notif {
 		c.id.Store(req.ID.Num)
 	}
 }
 
-// WriteObject queues what the hook noted.
+// WriteObject queues the request that the hook noted, or refuses it.
 func (s *stream) WriteObject(any) error {
-	if req := s.request; req != nil {
-		c := callOf(req)
-		return s.out.add(func(b []byte) []byte {
-			return appendRequest(b, req.ID.Num, !req.Notif, req.Method, c.params)
-		})
-	}
-	resp := s.response
-	s.mu.Lock()
-	a, ok := s.open[resp.ID.Num]
-	delete(s.open, resp.ID.Num)
-	s.mu.Unlock()
-	if !ok {
-		return nil
-	}
-	if a.batch == nil {
-		return s.out.add(func(b []byte) []byte { return appendResponse(b, a.id, resp) })
-	}
-	s.answer(a.batch, appendResponse(nil, a.id, resp))
-	return nil
+	req := s.request
+	c := callOf(req)
+	n := len(req.Method) + len(c.params)
+	return s.out.add(n, n <= smallMessage && !c.bulk, func(b []byte) []byte {
+		return appendRequest(b, req.ID.Num, !req.Notif, req.Method, c.params)
+	})
 }
 
-func appendResponse(b []byte, id json.RawMessage, resp *jsonrpc2.Response) []byte {
-	if resp.Error != nil {
-		return appendError(b, id, *resp.Error.Data) // put there whole by reply
+// answer sends the answer to a message, by itself or with the rest of its batch.
+// It waits for room; urgent is for the reading goroutine, which should not, as
+// two peers that both wait for the other to read would wait for ever.
+func (s *stream) answer(in *incoming, urgent bool, result, failure json.RawMessage) {
+	n := len(in.id) + len(result) + len(failure)
+	build := func(b []byte) []byte {
+		if failure != nil {
+			return appendError(b, in.id, failure)
+		}
+		return appendResult(b, in.id, result)
 	}
-	return appendResult(b, id, *resp.Result)
-}
-
-// answer sends an answer, by itself or with the rest of its batch.
-func (s *stream) answer(b *batch, answer []byte) {
-	if b != nil {
-		if answer = b.add(answer); answer == nil {
+	if in.batch != nil {
+		whole := in.batch.add(in.index, in.id, build(nil))
+		if whole == nil {
 			return
 		}
+		n, build = len(whole), func(b []byte) []byte { return append(b, whole...) }
 	}
 	// A closed queue is a closing connection: the answer has nowhere to go.
-	_ = s.out.add(func(buf []byte) []byte { return append(buf, answer...) })
+	_ = s.out.answer(n, urgent || n <= smallMessage, build)
 }
 
-// Close ends both directions; what is queued is still sent.
-func (s *stream) Close() error {
-	s.out.close()
-	return nil
-}
+// Close is called by the library; the connection closes the queue when it has
+// done lingering.
+func (s *stream) Close() error { return nil }

@@ -116,6 +116,28 @@ func into[T any](f *faults, target *T, want string) func(string, json.RawMessage
 	}
 }
 
+// texts reads an object whose values are all texts, each name given once.
+func (f *faults) texts(target *map[string]string) func(string, json.RawMessage) {
+	return func(at string, raw json.RawMessage) {
+		fields, ok := object(raw)
+		if !ok {
+			f.add(at, "is %s, must be an object of texts", kindOf(raw))
+			return
+		}
+		*target = make(map[string]string)
+		for _, member := range fields {
+			where := at + pointer(member.name)
+			if _, twice := (*target)[member.name]; twice {
+				f.add(where, "is given twice")
+				continue
+			}
+			var text string
+			into(f, &text, aText)(where, member.value)
+			(*target)[member.name] = text
+		}
+	}
+}
+
 // each reads a list, element by element.
 func (f *faults) each(read func(at string, raw json.RawMessage)) func(string, json.RawMessage) {
 	return func(at string, raw json.RawMessage) {

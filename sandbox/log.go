@@ -143,6 +143,13 @@ func (l *Log) Read(ctx context.Context, after uint64, limit int, wait bool) (ent
 	}
 }
 
+// Ended reports whether nothing can come behind a seq any more.
+func (l *Log) Ended(after uint64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.closed && after >= l.last
+}
+
 // read is Read without the waiting.
 func (l *Log) read(after uint64, limit int) (entries []LogEntry, next, missed uint64, changed <-chan struct{}, closed bool) {
 	l.mu.Lock()

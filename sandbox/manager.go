@@ -43,6 +43,7 @@ type Manager struct {
 	over  bool            // Run's context has ended
 	trees map[string]*tree
 	pids  map[string]*slot // current and recent ones
+	gone  []*tree          // whose logs can still be read, oldest first
 	tasks sync.WaitGroup   // what Run waits for; added to under mu only while !over
 }
 
@@ -224,13 +225,23 @@ func (m *Manager) tree(id string) (*tree, error) {
 	return nil, errs.New(errs.NotFound, "no sandbox %q on node %q: see which there are with sandbox.list", id, m.cfg.Node)
 }
 
-// forget removes a tree and its pids.
+// keepGone is of how many destroyed sandboxes the logs can still be read: who
+// follows one shall see its last lines.
+const keepGone = 16
+
+// forget removes a tree, and the pids of one that has been gone for long.
 func (m *Manager) forget(t *tree) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.trees, t.spec.ID)
+	m.gone = append(m.gone, t)
+	if len(m.gone) <= keepGone {
+		return
+	}
+	oldest := m.gone[0]
+	m.gone = append([]*tree(nil), m.gone[1:]...)
 	for pid, s := range m.pids {
-		if s.tree == t {
+		if s.tree == oldest {
 			delete(m.pids, pid)
 		}
 	}

@@ -43,6 +43,13 @@ func (r *rows) PutProcess(row memdb.Process) error {
 	r.processes[row.PID] = row
 	return nil
 }
+func (r *rows) ReplaceProcess(previous string, row memdb.Process) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.processes, previous)
+	r.processes[row.PID] = row
+	return nil
+}
 func (r *rows) DeleteProcess(pid string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -52,15 +59,18 @@ func (r *rows) DeleteProcess(pid string) error {
 
 // fakeRuntime runs no programs: "live" runs until it is killed, "short" for a
 // second and exits with 1, "once" for a second and exits with 0, "absent" does
-// not exist.
+// not exist, "slow" never finishes to start.
 type fakeRuntime struct{ tasks []sandbox.Task }
 
-func (f *fakeRuntime) Start(_ context.Context, task sandbox.Task) (sandbox.Process, error) {
+func (f *fakeRuntime) Start(ctx context.Context, task sandbox.Task) (sandbox.Process, error) {
 	f.tasks = append(f.tasks, task)
 	p := &fakeProcess{n: len(f.tasks), done: make(chan struct{}), end: make(chan memdb.Exit, 4)}
 	switch task.Exec[0] {
 	case "absent":
 		return nil, errs.New(errs.BadSpec, "program %q does not exist", "absent")
+	case "slow":
+		<-ctx.Done()
+		return nil, ctx.Err()
 	case "short":
 		time.AfterFunc(time.Second, func() { p.end <- memdb.Exit{Cause: memdb.CauseExited, Code: 1} })
 	case "once":
@@ -160,8 +170,9 @@ func TestLifeOfASandbox(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, 1, now.Restarts)
 		require.Equal(t, "kill by ann", now.Exit.By)
-		old, err := w.Logs(pid)
+		old, current, err := w.Logs(pid)
 		require.NoError(t, err, "an old pid still has its log")
+		require.Equal(t, "n1.z.5", current)
 		entries, _, _, _ := old.Read(t.Context(), 0, 0, false)
 		require.Len(t, entries, 3)
 		begin := time.Now()
@@ -171,8 +182,21 @@ func TestLifeOfASandbox(t *testing.T) {
 		require.Empty(t, w.store.sandboxes)
 		require.Empty(t, w.store.processes)
 		require.Equal(t, errs.NotFound, errs.KindOf(w.Destroy(t.Context(), "shop")))
+		_, _, err = w.Logs(pid)
+		require.NoError(t, err, "who follows a log sees its end")
+		require.True(t, old.Ended(100))
+		for _, gone := range []error{w.Kill(t.Context(), current, sandbox.ReasonKill, false, "ann"), func() error { _, err := w.Process(current); return err }()} {
+			require.ErrorContains(t, gone, `has ended with its sandbox "shop"`)
+		}
+		for i := range 20 {
+			_, err := w.Create(t.Context(), programs(fmt.Sprint("s", i), "live"), sandbox.WaitRunning)
+			require.NoError(t, err)
+			require.NoError(t, w.Destroy(t.Context(), fmt.Sprint("s", i)))
+		}
+		_, _, err = w.Logs(pid)
+		require.Equal(t, errs.NotFound, errs.KindOf(err), "but not for ever")
 		require.Contains(t, w.events, "ProcessRestarted n1.z.5: "+pid+" ended: ended by SIGKILL, kill by ann")
-		require.Equal(t, "SandboxDestroyed shop: destroyed on request", w.events[len(w.events)-1])
+		require.Contains(t, w.events, "SandboxDestroyed shop: destroyed on request")
 	})
 }
 
@@ -239,6 +263,29 @@ func TestRefusals(t *testing.T) {
 		require.Equal(t, errs.Internal, create(programs("e", "live"), sandbox.WaitRunning))
 		w.store.refuse = nil
 	})
+}
+
+// TestStoppedWhileItStarts is no failure, and no success.
+func TestStoppedWhileItStarts(t *testing.T) {
+	var atEnd error
+	inBubble(t, func(t *testing.T, w *world) {
+		create := func(id string) chan error {
+			created := make(chan error, 1)
+			go func() {
+				_, err := w.Create(context.Background(), programs(id, "slow"), sandbox.WaitRunning)
+				created <- err
+			}()
+			synctest.Wait()
+			return created
+		}
+		destroyed := create("shop")
+		require.NoError(t, w.Destroy(t.Context(), "shop"))
+		require.ErrorContains(t, <-destroyed, "destroyed while it started")
+		require.Contains(t, w.events, "ProcessExited n1.z.3: ended by SIGKILL, its supervisor, while it started")
+		stopped := create("late")
+		t.Cleanup(func() { atEnd = <-stopped })
+	})
+	require.Equal(t, errs.NotReady, errs.KindOf(atEnd), "%v", atEnd)
 }
 
 func TestEndOfRunStopsAll(t *testing.T) {

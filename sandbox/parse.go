@@ -41,13 +41,12 @@ func Parse(raw []byte) (Spec, error) {
 const (
 	aText     = "a text"
 	anInteger = "an integer"
-	texts     = "an object of texts"
 )
 
 func (f *faults) spec(raw json.RawMessage) (s Spec) {
 	f.members("", raw, readers{
 		"id":           into(f, &s.ID, aText),
-		"labels":       into(f, &s.Labels, texts),
+		"labels":       f.texts(&s.Labels),
 		"strategy":     into(f, &s.Strategy, aText),
 		"max_restarts": into(f, &s.MaxRestarts, anInteger),
 		"max_seconds":  into(f, &s.MaxSeconds, anInteger),
@@ -74,7 +73,7 @@ func (f *faults) child(at string, raw json.RawMessage) (c Child) {
 		"name":         into(f, &c.Name, aText),
 		"restart":      into(f, &c.Restart, aText),
 		"shutdown_ms":  into(f, &c.ShutdownMS, anInteger),
-		"env":          into(f, &c.Env, texts),
+		"env":          f.texts(&c.Env),
 		"limits":       func(at string, raw json.RawMessage) { c.Limits = f.limits(at, raw) },
 		"strategy":     into(f, &c.Strategy, aText),
 		"max_restarts": into(f, &c.MaxRestarts, anInteger),

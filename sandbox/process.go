@@ -26,7 +26,7 @@ func (m *Manager) Kill(ctx context.Context, pid string, reason Reason, force boo
 	if reason != ReasonKill && reason != ReasonShutdown {
 		return errs.BadParam("reason", "is %q: use %q or %q", reason, ReasonKill, ReasonShutdown)
 	}
-	s, err := m.slot(pid)
+	s, err := m.liveSlot(pid)
 	if err != nil {
 		return err
 	}
@@ -57,14 +57,15 @@ func (m *Manager) end(ctx context.Context, proc Process, grace time.Duration) er
 	}
 }
 
-// Logs returns the log of a process's slot. The pid may be that of one of the
-// slot's 16 newest processes. Kinds: not_found, conflict (a supervisor).
-func (m *Manager) Logs(pid string) (*Log, error) {
+// Logs returns the log of a process's slot and the pid that the slot has now.
+// The pid asked for may be that of one of the slot's 16 newest processes, and
+// that of a sandbox destroyed lately. Kinds: not_found, conflict (a supervisor).
+func (m *Manager) Logs(pid string) (log *Log, current string, err error) {
 	s, err := m.slot(pid)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	return s.log, nil
+	return s.log, s.current().PID, nil
 }
 
 // Process returns the row of a process. An ended process that was replaced is
@@ -73,7 +74,7 @@ func (m *Manager) Process(pid string) (memdb.Process, error) {
 	if row, ok := m.rootRow(pid); ok {
 		return row, nil
 	}
-	s, err := m.slot(pid)
+	s, err := m.liveSlot(pid)
 	if err != nil {
 		return memdb.Process{}, err
 	}
@@ -95,6 +96,20 @@ func (m *Manager) slot(pid string) (*slot, error) {
 		return s, nil
 	}
 	return nil, errs.New(errs.NotFound, "no process %q on node %q: see which there are with process.list", pid, m.cfg.Node)
+}
+
+// liveSlot finds the slot a pid is or was of, in a sandbox that is there.
+func (m *Manager) liveSlot(pid string) (*slot, error) {
+	s, err := m.slot(pid)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case <-s.tree.gone:
+		return nil, errs.New(errs.NotFound, "process %s has ended with its sandbox %q", pid, s.tree.spec.ID)
+	default:
+		return s, nil
+	}
 }
 
 // rootRow finds the supervisor with the pid.

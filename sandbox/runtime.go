@@ -50,5 +50,8 @@ type Store interface {
 	PutSandbox(row memdb.Sandbox) error
 	DeleteSandbox(id string) error
 	PutProcess(row memdb.Process) error
+	// ReplaceProcess stores the row of a process that takes another one's place,
+	// and deletes that one's, in one step: nobody sees neither.
+	ReplaceProcess(previous string, row memdb.Process) error
 	DeleteProcess(pid string) error
 }

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -44,15 +45,16 @@ func (s *slot) Start(ctx context.Context) (supervisor.Instance, error) {
 	m := s.tree.m
 	previous := s.current()
 	row := s.next(previous)
-	if previous.PID != "" {
-		m.stored("processes", previous.PID, m.cfg.Store.DeleteProcess(previous.PID))
+	if previous.PID == "" {
+		m.stored("processes", row.PID, m.cfg.Store.PutProcess(row))
+	} else {
+		m.stored("processes", row.PID, m.cfg.Store.ReplaceProcess(previous.PID, row))
 	}
-	m.stored("processes", row.PID, m.cfg.Store.PutProcess(row))
 	proc, err := m.cfg.Runtime.Start(ctx, Task{
 		PID: row.PID, Exec: s.spec.Run.Exec, Env: s.spec.Env, Dir: s.spec.Run.Dir, Log: s.log,
 	})
 	if err != nil {
-		s.startFailed(err)
+		s.startFailed(ctx, err)
 		return nil, err
 	}
 	row = s.update(func() {
@@ -97,12 +99,15 @@ func (s *slot) next(previous memdb.Process) memdb.Process {
 	return row
 }
 
-// startFailed records that the newest process never ran.
-func (s *slot) startFailed(err error) {
-	row := s.update(func() {
-		s.row.State = memdb.ProcessFailed
-		s.row.Exit = &memdb.Exit{Cause: memdb.CauseStartFailed, Code: 127, Detail: err.Error(), At: s.tree.m.now()}
-	})
+// startFailed records that the newest process never ran. If it was to be
+// stopped while it started, that is no failure.
+func (s *slot) startFailed(ctx context.Context, err error) {
+	state, exit := memdb.ProcessFailed, memdb.Exit{Cause: memdb.CauseStartFailed, Code: 127, Detail: brief(err.Error())}
+	if ctx.Err() != nil {
+		state, exit = memdb.ProcessExited, memdb.Exit{Cause: memdb.CauseKilled, Code: 137, Signal: "SIGKILL", By: "its supervisor, while it started"}
+	}
+	exit.At = s.tree.m.now()
+	row := s.update(func() { s.row.State, s.row.Exit = state, &exit })
 	s.ended(row)
 }
 
@@ -164,13 +169,13 @@ func (s *slot) target(pid, by string) (Process, error) {
 		return nil, errs.New(errs.Conflict, "process %s is still starting: try again", pid)
 	}
 	if s.proc == nil || s.row.State == memdb.ProcessExited {
-		return nil, errs.New(errs.NotFound, "process %s has ended and is not restarted", pid).
+		return nil, errs.New(errs.NotFound, "process %s has ended", pid).
 			WithWhy("ended at %s: %s", stamp(s.row.Exit.At), describe(s.row.Exit))
 	}
 	select {
 	case <-s.proc.Done(): // its supervisor has not seen it yet
 		exit := s.proc.Exit()
-		return nil, errs.New(errs.NotFound, "process %s has ended just now", pid).WithWhy("ended at %s: %s", stamp(exit.At), describe(&exit))
+		return nil, errs.New(errs.NotFound, "process %s has ended", pid).WithWhy("ended at %s: %s", stamp(exit.At), describe(&exit))
 	default:
 	}
 	s.killer = by
@@ -246,6 +251,17 @@ func describe(exit *memdb.Exit) string {
 		text += " (" + exit.Detail + ")"
 	}
 	return text
+}
+
+// maxWhy bounds a reason, which travels to all nodes, in bytes.
+const maxWhy = 2 << 10
+
+// brief cuts a reason that is too long.
+func brief(why string) string {
+	if len(why) <= maxWhy {
+		return why
+	}
+	return strings.ToValidUTF8(why[:maxWhy], "") + " …"
 }
 
 // stamp writes a time as the API does.

@@ -2,6 +2,7 @@ package sandbox_test
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -53,6 +54,23 @@ func TestParseListsEveryFault(t *testing.T) {
 	}
 	require.Contains(t, got["/strategy"], "not in this version yet")
 	require.Contains(t, got["/children/3"], "does not have nested supervisors")
+}
+
+// TestParseTexts: labels and environment are texts, each name once, and labels
+// are for finding, not for storing.
+func TestParseTexts(t *testing.T) {
+	for pointer, field := range map[string]string{
+		"/labels/a":         `"labels": {"a": null}`,
+		"/labels/b":         `"labels": {"b": "x", "b": "x"}`,
+		"/labels":           `"labels": {"bulk": "` + strings.Repeat("x", 5000) + `"}`,
+		"/labels/":          `"labels": {"": "x"}`,
+		"/children/0/env":   `"children": [{"id": "c", "run": {"exec": ["true"]}, "env": []}]`,
+		"/children/0/env/A": `"children": [{"id": "c", "run": {"exec": ["true"]}, "env": {"A": 1}}]`,
+	} {
+		_, err := sandbox.Parse([]byte(`{"id": "x", ` + field + `}`))
+		require.Equal(t, errs.BadSpec, errs.KindOf(err), field)
+		require.Contains(t, err.Error(), pointer+": ")
+	}
 }
 
 func TestParseNoJSON(t *testing.T) {

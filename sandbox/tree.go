@@ -3,12 +3,12 @@ package sandbox
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"sync"
 	"time"
 
 	"github.com/glassbox-dev/glassbox/internal/errs"
+	"github.com/glassbox-dev/glassbox/internal/jsontext"
 	"github.com/glassbox-dev/glassbox/memdb"
 	"github.com/glassbox-dev/glassbox/sandbox/supervisor"
 )
@@ -46,7 +46,7 @@ func newTree(m *Manager, spec Spec) *tree {
 	for _, child := range spec.Children {
 		t.slots = append(t.slots, newSlot(t, child))
 	}
-	raw, _ := json.Marshal(spec) // a validated spec has nothing that cannot be encoded
+	raw, _ := jsontext.Marshal(spec) // a validated spec has nothing that cannot be encoded
 	now := m.now()
 	t.row = memdb.Sandbox{
 		ID: spec.ID, UID: rand.Text(), Node: m.cfg.Node, Status: memdb.SandboxStarting,
@@ -176,8 +176,8 @@ func (t *tree) fail(err error) {
 	t.failure = err
 	t.mu.Unlock()
 	t.setStatus(memdb.SandboxFailed, err.Error())
-	t.setRoot(memdb.ProcessFailed, &memdb.Exit{Cause: failureCause(err), Code: 1, Detail: err.Error(), At: t.m.now()})
-	t.m.emit(Event{Type: SandboxFailed, Subject: t.spec.ID, Data: t.current(), Why: err.Error()})
+	t.setRoot(memdb.ProcessFailed, &memdb.Exit{Cause: failureCause(err), Code: 1, Detail: brief(err.Error()), At: t.m.now()})
+	t.m.emit(Event{Type: SandboxFailed, Subject: t.spec.ID, Data: t.current(), Why: brief(err.Error())})
 	t.settle()
 }
 
@@ -250,7 +250,7 @@ func (t *tree) placed(ctx context.Context) (memdb.Sandbox, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.row.Status == memdb.SandboxStarting && t.failure != nil {
-		return memdb.Sandbox{}, errs.Wrap(errs.Internal, t.failure, "sandbox %q could not be stored", t.spec.ID)
+		return memdb.Sandbox{}, errs.Wrap(errs.KindOf(t.failure), t.failure, "sandbox %q could not be stored", t.spec.ID)
 	}
 	return t.row, nil
 }
@@ -268,13 +268,16 @@ func (t *tree) running(ctx context.Context) (memdb.Sandbox, error) {
 	t.mu.Lock()
 	row, failure := t.row, t.failure
 	t.mu.Unlock()
-	if row.Status == memdb.SandboxFailed {
+	switch {
+	case row.Status == memdb.SandboxFailed:
 		return row, t.startFault(failure)
-	}
-	if row.Status != memdb.SandboxRunning && t.isDestroyed() {
+	case row.Status == memdb.SandboxRunning:
+		return row, nil
+	case t.isDestroyed():
 		return row, errs.New(errs.Conflict, "sandbox %q was destroyed while it started", t.spec.ID)
+	default:
+		return row, errs.New(errs.NotReady, "sandbox %q is %s: node %s is stopping; create it on another node", t.spec.ID, row.Status, t.m.cfg.Node)
 	}
-	return row, nil
 }
 
 // startFault is the error of a create whose first start failed. It is not
@@ -336,7 +339,7 @@ func (t *tree) info() Info {
 // setStatus stores a new status.
 func (t *tree) setStatus(status memdb.SandboxStatus, why string) {
 	t.mu.Lock()
-	t.row.Status, t.row.Why = status, why
+	t.row.Status, t.row.Why = status, brief(why)
 	row := t.row
 	t.mu.Unlock()
 	t.m.stored("sandboxes", row.ID, t.m.cfg.Store.PutSandbox(row))

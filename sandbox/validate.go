@@ -12,6 +12,7 @@ import (
 const (
 	maxChildren    = 256
 	maxProgramSize = 96 << 10 // bytes of a child's arguments and environment
+	maxLabelsSize  = 4 << 10  // bytes of all labels, which every list of sandboxes shows
 	maxSeconds     = 1 << 30  // of any time: 34 years, so that none overflows
 )
 
@@ -28,6 +29,7 @@ func (s Spec) Validate() error {
 // check adds the faults of the spec.
 func (s Spec) check(f *faults) {
 	f.id("/id", s.ID)
+	s.checkLabels(f)
 	f.strategy("/strategy", s.Strategy)
 	f.number("/max_restarts", s.MaxRestarts, 0)
 	f.number("/max_seconds", s.MaxSeconds, 1)
@@ -42,6 +44,18 @@ func (s Spec) check(f *faults) {
 		f.notYet("/placement/spread", "spreading")
 	}
 	f.choice("/failover", s.Failover, []string{FailoverAny, FailoverNone}, []string{"majority"})
+}
+
+func (s Spec) checkLabels(f *faults) {
+	size := 0
+	for name, value := range s.Labels {
+		if size += len(name) + len(value); name == "" {
+			f.add("/labels/", "a label needs a name")
+		}
+	}
+	if size > maxLabelsSize {
+		f.add("/labels", "have %d bytes and may have %d: put what is not for finding a sandbox elsewhere", size, maxLabelsSize)
+	}
 }
 
 func (s Spec) checkChildren(f *faults) {

@@ -11,8 +11,8 @@ import (
 	"github.com/glassbox-dev/glassbox/rpc"
 )
 
-// loginMethod is how a client on a plain connection shows its token.
-const loginMethod = "session.login"
+// LoginMethod is how a client on a plain connection shows its token.
+const LoginMethod = "session.login"
 
 // clients answers JSON-RPC clients on connections that stay.
 type clients struct {
@@ -36,10 +36,24 @@ type client struct {
 // port, each with subscriptions of its own. The rules are those of HTTP: with a
 // token, the first request of each client must be session.login {"token": …};
 // without one, only clients on this machine are answered.
+//
+// The handler is an [rpc.Inliner]: a login takes effect before the request
+// behind it. It also has a method Trusts(net.Addr) bool: who connects from such
+// an address needs no token, so that rpc.Config.FirstMessage need not bound him.
+// The others are trusted once they have shown theirs.
 func ClientHandler(table *op.Table, token []byte) rpc.Handler {
 	h := newClients(table, "tcp", nil)
 	h.token, h.admit = token, h.checkClient
 	return h
+}
+
+// Inline names the methods that must be handled in their order.
+func (h *clients) Inline(method string) bool { return method == LoginMethod }
+
+// Trusts says whether clients at an address may do anything without a token.
+func (h *clients) Trusts(addr net.Addr) bool {
+	tcp, ok := addr.(*net.TCPAddr)
+	return len(h.token) == 0 && ok && tcp.IP.IsLoopback()
 }
 
 func newClients(table *op.Table, via string, admit func(*rpc.Conn, *client) error) *clients {
@@ -49,7 +63,7 @@ func newClients(table *op.Table, via string, admit func(*rpc.Conn, *client) erro
 // checkClient is the rule on the nodes' port.
 func (h *clients) checkClient(conn *rpc.Conn, c *client) error {
 	if len(h.token) == 0 {
-		if addr, ok := conn.RemoteAddr().(*net.TCPAddr); ok && addr.IP.IsLoopback() {
+		if h.Trusts(conn.RemoteAddr()) {
 			return nil
 		}
 		return errs.New(errs.Forbidden, "without a token this node answers to clients on its own machine only; start it with --token-file")
@@ -59,14 +73,14 @@ func (h *clients) checkClient(conn *rpc.Conn, c *client) error {
 	if c.loggedIn {
 		return nil
 	}
-	return errs.New(errs.Unauthorized, "this node wants a token: call %s with {\"token\": …} first", loginMethod)
+	return errs.New(errs.Unauthorized, "this node wants a token: call %s with {\"token\": …} first", LoginMethod)
 }
 
 // Handle runs an operation.
 func (h *clients) Handle(ctx context.Context, conn *rpc.Conn, method string, params json.RawMessage) (any, error) {
 	c := h.client(conn)
-	if method == loginMethod {
-		return h.login(c, params)
+	if method == LoginMethod {
+		return h.login(conn, c, params)
 	}
 	if err := h.admit(conn, c); err != nil {
 		return nil, err
@@ -85,7 +99,7 @@ func (h *clients) client(conn *rpc.Conn) *client {
 	defer h.mu.Unlock()
 	c := h.conns[conn]
 	if c == nil {
-		c = &client{subscriptions: op.NewSubscriptions(h.table, conn.Notify)}
+		c = &client{subscriptions: op.NewSubscriptions(h.table, conn.NotifyWait)}
 		h.conns[conn] = c
 		go func() {
 			<-conn.Done()
@@ -98,7 +112,7 @@ func (h *clients) client(conn *rpc.Conn) *client {
 	return c
 }
 
-func (h *clients) login(c *client, params json.RawMessage) (any, error) {
+func (h *clients) login(conn *rpc.Conn, c *client, params json.RawMessage) (any, error) {
 	var p struct {
 		Token string `json:"token"`
 	}
@@ -107,6 +121,9 @@ func (h *clients) login(c *client, params json.RawMessage) (any, error) {
 	}
 	if len(h.token) > 0 && !sameToken(p.Token, h.token) {
 		return nil, errs.New(errs.Unauthorized, "wrong token")
+	}
+	if len(h.token) > 0 {
+		conn.Trust()
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -33,9 +33,14 @@ func (s *Server) guard(next echo.HandlerFunc) echo.HandlerFunc {
 // checkToken compares the token in constant time. A WebSocket of a browser
 // cannot set headers, so there it may be in the query.
 func (s *Server) checkToken(r *http.Request) error {
-	token, ok := strings.CutPrefix(r.Header.Get(echo.HeaderAuthorization), "Bearer ")
-	if !ok && r.URL.Path == "/rpc" && r.Method == http.MethodGet {
+	scheme, token, _ := strings.Cut(r.Header.Get(echo.HeaderAuthorization), " ")
+	token = strings.TrimLeft(token, " ")
+	switch {
+	case strings.EqualFold(scheme, "Bearer"): // RFC 9110, section 11.1
+	case r.URL.Path == "/rpc" && r.Method == http.MethodGet:
 		token = r.URL.Query().Get("access_token")
+	default:
+		token = ""
 	}
 	if !sameToken(token, s.cfg.Token) {
 		return errs.New(errs.Unauthorized, "this node wants a token: send the header \"Authorization: Bearer …\" (glassbox: --token-file)")
@@ -51,6 +56,9 @@ func sameToken(token string, want []byte) bool {
 // makes its own name point here (DNS rebinding) shows by its Host, one that
 // posts across sites by its Origin.
 func checkLocal(r *http.Request) error {
+	if r.Host == "" { // HTTP/1.0 may
+		return errs.New(errs.Forbidden, "the request does not say which host it means; send \"Host: 127.0.0.1\", as HTTP/1.1 does, or start the node with --token-file")
+	}
 	if !isLoopback(hostOf(r.Host)) {
 		return errs.New(errs.Forbidden, "without a token this node answers to localhost only, not to %q; "+
 			"use 127.0.0.1, or start it with --token-file", r.Host)
@@ -71,7 +79,9 @@ func hostOf(hostport string) string {
 	return strings.Trim(hostport, "[]")
 }
 
+// isLoopback knows addresses, and the one name that means nothing else (RFC 6761,
+// section 6.3), in any case and with the root's dot.
 func isLoopback(host string) bool {
 	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
+	return strings.EqualFold(strings.TrimSuffix(host, "."), "localhost") || ip != nil && ip.IsLoopback()
 }

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"time"
 
@@ -24,7 +25,7 @@ func (s *Server) postRPC(c echo.Context) error {
 		return err
 	}
 	by := caller(c, "rpc")
-	answer := rpc.Answer(c.Request().Context(), body, func(ctx context.Context, method string, params json.RawMessage) (any, error) {
+	answer := rpc.Answer(c.Request().Context(), body, s.cfg.MaxBody, func(ctx context.Context, method string, params json.RawMessage) (any, error) {
 		return s.cfg.Table.Invoke(ctx, op.Request{Method: method, Params: params, Caller: by})
 	}, s.cfg.Log)
 	if answer == nil {
@@ -35,7 +36,7 @@ func (s *Server) postRPC(c echo.Context) error {
 
 // webSocket serves JSON-RPC on a WebSocket, one message a text.
 func (s *Server) webSocket(c echo.Context) error {
-	if c.Request().Header.Get(echo.HeaderUpgrade) == "" {
+	if c.Request().Header.Get(echo.HeaderUpgrade) == "" || isHead(c.Request()) {
 		return errs.New(errs.InvalidRequest, "GET /rpc opens a WebSocket; to call once, POST to /rpc")
 	}
 	// Host and Origin were checked by the guard, or the token was shown.
@@ -61,9 +62,16 @@ type socket struct {
 	ctx context.Context
 }
 
+// ReadMessage waits for a message for ever, and for its end for a while.
 func (s *socket) ReadMessage() ([]byte, error) {
-	_, message, err := s.ws.Read(s.ctx)
-	return message, err
+	ctx, cancel := context.WithCancel(s.ctx)
+	defer cancel()
+	_, r, err := s.ws.Reader(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer time.AfterFunc(bodyTimeout, cancel).Stop()
+	return io.ReadAll(r)
 }
 
 func (s *socket) WriteMessage(message []byte, deadline time.Time) error {

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -10,6 +9,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/glassbox-dev/glassbox/internal/errs"
+	"github.com/glassbox-dev/glassbox/internal/jsontext"
 	"github.com/glassbox-dev/glassbox/internal/op"
 )
 
@@ -24,7 +24,7 @@ func (s *Server) fail(err error, c echo.Context) {
 	if p.Status == http.StatusUnauthorized {
 		c.Response().Header().Set(echo.HeaderWWWAuthenticate, "Bearer")
 	}
-	raw, marshalErr := json.Marshal(p)
+	raw, marshalErr := jsontext.Marshal(p)
 	if marshalErr != nil { // a problem is strings and numbers
 		raw = []byte(`{"kind":"internal"}`)
 	}

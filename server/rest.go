@@ -8,12 +8,15 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 
 	"github.com/labstack/echo/v4"
 
 	"github.com/glassbox-dev/glassbox/internal/errs"
+	"github.com/glassbox-dev/glassbox/internal/jsontext"
 	"github.com/glassbox-dev/glassbox/internal/op"
+	"github.com/glassbox-dev/glassbox/rpc"
 )
 
 // route serves an operation at its REST path. A last path parameter called
@@ -40,7 +43,7 @@ func caller(c echo.Context, via string) op.Caller {
 }
 
 func (s *Server) call(o *op.Op, c echo.Context, params map[string]json.RawMessage) error {
-	raw, err := json.Marshal(params)
+	raw, err := jsontext.Marshal(params)
 	if err != nil {
 		return errs.Wrap(errs.Internal, err, "the parameters cannot be put together")
 	}
@@ -94,7 +97,11 @@ func (s *Server) params(o *op.Op, c echo.Context) (map[string]json.RawMessage, e
 			return nil, err
 		}
 	}
-	for name, values := range c.QueryParams() {
+	query, err := url.ParseQuery(c.Request().URL.RawQuery)
+	if err != nil { // net/url's own Query would leave out what it cannot read
+		return nil, errs.Wrap(errs.BadParameter, err, "the query cannot be read; separate parameters by \"&\" and percent-encode their values")
+	}
+	for name, values := range query {
 		if err := add(name, values); err != nil {
 			return nil, err
 		}
@@ -129,23 +136,28 @@ func (s *Server) body(c echo.Context) (map[string]json.RawMessage, error) {
 	if err := isJSON(c); err != nil {
 		return nil, err
 	}
-	if !json.Valid(raw) {
-		return nil, errs.New(errs.ParseError, "the body is not valid JSON")
+	if err := rpc.CheckJSON(raw); err != nil {
+		return nil, err
 	}
 	return op.Members(raw)
 }
 
-// readBody reads the whole body, within its bound.
+// readBody reads the whole body, within its bounds.
 func (s *Server) readBody(c echo.Context) ([]byte, error) {
+	if coding := c.Request().Header.Get(echo.HeaderContentEncoding); coding != "" && !strings.EqualFold(coding, "identity") {
+		return nil, errs.New(errs.UnsupportedMedia, "the body must not be encoded as %q; send it as it is", coding)
+	}
 	raw, err := io.ReadAll(http.MaxBytesReader(c.Response(), c.Request().Body, int64(s.cfg.MaxBody)))
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
 		return nil, errs.New(errs.TooLarge, "the body is longer than the limit of %d bytes", tooLarge.Limit)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, errs.New(errs.InvalidRequest, "the body did not come within %s; send it faster, or less at once", bodyTimeout)
 	case err != nil:
 		return nil, errs.Wrap(errs.InvalidRequest, err, "the body cannot be read")
 	}
-	return raw, nil
+	return raw, bodyRead(c)
 }
 
 // isJSON demands the content type, which no page of another site can send

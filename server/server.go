@@ -32,9 +32,12 @@ type Config struct {
 	Log  *slog.Logger
 }
 
-// Bounds on what a slow client can hold.
+// Bounds on what a slow client can hold. Those of a stream's events are in
+// sse.go.
 const (
 	readHeaderTimeout = 5 * time.Second
+	bodyTimeout       = 30 * time.Second // for the whole body, or a whole WebSocket message
+	answerTimeout     = 30 * time.Second // for the whole answer
 	idleTimeout       = 2 * time.Minute
 	maxHeaderBytes    = 32 << 10
 	closeGrace        = time.Second // for requests under way when the server ends
@@ -54,7 +57,7 @@ func New(cfg Config) *Server {
 	e.HideBanner, e.HidePort = true, true
 	e.IPExtractor = echo.ExtractIPDirect() // X-Forwarded-For is anybody's word
 	e.HTTPErrorHandler = s.fail
-	e.Pre(s.log, s.recover)
+	e.Pre(s.log, s.recover, bound)
 	e.Use(s.guard)
 	e.GET("/", s.index)
 	e.GET("/livez", s.livez)
@@ -74,8 +77,9 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	hs := &http.Server{
-		Handler: s.echo, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+		Handler: http.HandlerFunc(s.serveHTTP), ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 		BaseContext: func(net.Listener) context.Context { return ctx },
+		ConnState:   forgetDeadline,
 		ErrorLog:    log.New(io.Discard, "", 0), // what clients do wrong on the wire is theirs
 	}
 	ended := make(chan error, 1)
@@ -99,6 +103,21 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	}
 	return fmt.Errorf("serve HTTP: %w", err)
 }
+
+// serveHTTP answers HEAD as GET, the body of which net/http leaves out: it has
+// the original request.
+func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodHead {
+		r = r.WithContext(context.WithValue(r.Context(), headKey{}, true))
+		r.Method = http.MethodGet
+	}
+	s.echo.ServeHTTP(w, r)
+}
+
+type headKey struct{}
+
+// isHead says of a request that seems to be a GET that it is a HEAD.
+func isHead(r *http.Request) bool { return r.Context().Value(headKey{}) != nil }
 
 // log notes each request.
 func (s *Server) log(next echo.HandlerFunc) echo.HandlerFunc {

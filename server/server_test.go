@@ -3,6 +3,7 @@ package server_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -58,8 +59,8 @@ type countParams struct {
 	Until  uint64 `json:"until" default:"3"`
 }
 
-// serve serves a few operations made for these tests and returns the address.
-func serve(t *testing.T, cfg server.Config) string {
+// words makes a few operations for these tests.
+func words(t *testing.T) *op.Table {
 	t.Helper()
 	ready := make(chan struct{})
 	close(ready)
@@ -102,20 +103,32 @@ func serve(t *testing.T, cfg server.Config) string {
 				if err != nil {
 					return nil, err
 				}
-				id, err := s.Add(op.Request{Method: "count.list"})
+				id, err := s.Add(op.Request{Method: "count.list", Params: fmt.Appendf(nil, `{"after":%d,"until":%d}`, in.After, in.Until)})
 				return map[string]string{"subscription": id}, err
 			}),
 	)
 	require.NoError(t, err)
-	cfg.Table, cfg.Log = table, slog.New(slog.DiscardHandler)
+	return table
+}
+
+// serve serves them and returns the address.
+func serve(t *testing.T, cfg server.Config) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	serveAt(t, cfg, l)
+	return l.Addr().String()
+}
+
+func serveAt(t *testing.T, cfg server.Config, l net.Listener) {
+	t.Helper()
+	cfg.Table, cfg.Log = words(t), slog.New(slog.DiscardHandler)
 	if cfg.MaxBody == 0 {
 		cfg.MaxBody = 1 << 16
 	}
 	if cfg.Ready == nil {
 		cfg.Ready = func() (bool, []string) { return true, nil }
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error)
 	go func() { ended <- server.New(cfg).Serve(ctx, l) }()
@@ -123,7 +136,6 @@ func serve(t *testing.T, cfg server.Config) string {
 		cancel()
 		require.NoError(t, <-ended)
 	})
-	return l.Addr().String()
 }
 
 // answer is what a request got.
@@ -131,6 +143,7 @@ type answer struct {
 	Status int
 	Header http.Header
 	Body   string
+	Length int64
 }
 
 func (a answer) problem(t *testing.T) errs.Problem {
@@ -165,7 +178,7 @@ func do(t *testing.T, method, url, body string, head ...string) answer {
 	defer got.Body.Close()
 	raw, err := io.ReadAll(got.Body)
 	require.NoError(t, err)
-	return answer{got.StatusCode, got.Header, string(raw)}
+	return answer{got.StatusCode, got.Header, string(raw), got.ContentLength}
 }
 
 func TestREST(t *testing.T) {
@@ -219,6 +232,12 @@ func TestBadRequests(t *testing.T) {
 		"no object":           {"PUT", "/api/v1/words/w", `[1]`, nil, errs.BadParameter, "must be an object"},
 		"another media type":  {"PUT", "/api/v1/words/w", `x=1`, []string{"Content-Type: text/plain"}, errs.UnsupportedMedia, "text/plain"},
 		"too large":           {"PUT", "/api/v1/words/w", `{"tags":["` + strings.Repeat("x", 1<<16) + `"]}`, nil, errs.TooLarge, "65536"},
+		"malformed query":     {"GET", "/api/v1/words/w?count=%zz", "", nil, errs.BadParameter, "the query cannot be read"},
+		"semicolon in query":  {"GET", "/api/v1/words/w?count=1;loud=2", "", nil, errs.BadParameter, "separate parameters by"},
+		"not UTF-8":           {"PUT", "/api/v1/words/w", "{\"tags\":[\"\xff\"]}", nil, errs.ParseError, "not UTF-8"},
+		"too deep":            {"PUT", "/api/v1/words/w", strings.Repeat("[", 20_000), nil, errs.ParseError, "deeper than 10000"},
+		"gzip":                {"PUT", "/api/v1/words/w", "{}", []string{"Content-Encoding: gzip"}, errs.UnsupportedMedia, `"gzip"`},
+		"RPC gzip":            {"POST", "/rpc", "{}", []string{"Content-Encoding: gzip"}, errs.UnsupportedMedia, "as it is"},
 		"no such path":        {"GET", "/api/v1/wrods", "", nil, errs.NotFound, "/openapi.json lists"},
 		"no such method":      {"POST", "/api/v1/words/w", "", nil, errs.MethodNotAllowed, "POST"},
 		"panic":               {"DELETE", "/api/v1/words/panic", "", nil, errs.Internal, "on purpose"},
@@ -239,7 +258,45 @@ func TestBadRequests(t *testing.T) {
 			}
 		})
 	}
-	require.Equal(t, 200, do(t, "GET", addr+"/api/v1/words/w", "", "Origin: http://localhost:3000", "Host: localhost:1").Status)
+	for _, host := range []string{"localhost:1", "LOCALHOST", "localhost.", "LocalHost.:80", "127.0.0.2", "[::1]:80"} {
+		require.Equal(t, 200, do(t, "GET", addr+"/api/v1/words/w", "", "Origin: http://localhost:3000", "Host: "+host).Status, host)
+	}
+	require.Equal(t, 201, do(t, "PUT", addr+"/api/v1/words/w", "{}", "Content-Encoding: identity").Status)
+}
+
+// TestWithoutAHost: HTTP/1.0 need not say it, but without a token it is what
+// tells a program from a page.
+func TestWithoutAHost(t *testing.T) {
+	conn, err := net.Dial("tcp", serve(t, server.Config{}))
+	require.NoError(t, err)
+	defer conn.Close()
+	_, err = conn.Write([]byte("GET /api/v1/words/w HTTP/1.0\r\n\r\n"))
+	require.NoError(t, err)
+	answer, err := io.ReadAll(conn)
+	require.NoError(t, err)
+	require.Contains(t, string(answer), "does not say which host it means")
+}
+
+// TestHEAD is GET without the body.
+func TestHEAD(t *testing.T) {
+	addr := serve(t, server.Config{})
+	for path, status := range map[string]int{
+		"/livez": 200, "/": 200, "/openapi.json": 200, "/api/v1/words/w": 200, "/api/v1/words/w?count=77": 400, "/nope": 404,
+		"/api/v1/count/stream?until=99&after=99": 200, "/rpc": 400,
+	} {
+		head := do(t, "HEAD", addr+path, "")
+		require.Equal(t, status, head.Status, path)
+		require.Empty(t, head.Body)
+		if strings.Contains(path, "stream") {
+			require.Equal(t, "text/event-stream", head.Header.Get("Content-Type"))
+			continue
+		}
+		get := do(t, "GET", addr+path, "")
+		require.Equal(t, get.Header.Get("Content-Type"), head.Header.Get("Content-Type"))
+		require.Equal(t, get.Length, head.Length, path)
+	}
+	p := do(t, "POST", addr+"/livez", "").problem(t)
+	require.Equal(t, errs.MethodNotAllowed, p.Kind)
 }
 
 func TestToken(t *testing.T) {
@@ -248,6 +305,9 @@ func TestToken(t *testing.T) {
 		a := do(t, "GET", addr+"/api/v1/words/w", "", head)
 		require.Equal(t, errs.Unauthorized, a.problem(t).Kind)
 		require.Equal(t, "Bearer", a.Header.Get("WWW-Authenticate"))
+	}
+	for _, head := range []string{"Authorization: bearer battery staple", "Authorization: BEARER   battery staple"} {
+		require.Equal(t, 200, do(t, "GET", addr+"/api/v1/words/w", "", head).Status, head)
 	}
 	// With a token the host does not matter: who has the token may come from anywhere.
 	require.Equal(t, 200, do(t, "GET", addr+"/api/v1/words/w", "", "Authorization: Bearer battery staple", "Host: glassbox.example").Status)

@@ -13,6 +13,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/glassbox-dev/glassbox/internal/errs"
+	"github.com/glassbox-dev/glassbox/internal/jsontext"
 	"github.com/glassbox-dev/glassbox/internal/op"
 )
 
@@ -41,11 +42,14 @@ func (s *Server) stream(o *op.Op, c echo.Context, params map[string]json.RawMess
 		}
 		params["after"] = raw
 	}
-	raw, err := json.Marshal(params)
+	raw, err := jsontext.Marshal(params)
 	if err != nil {
 		return errs.Wrap(errs.Internal, err, "the parameters cannot be put together")
 	}
 	w := &eventWriter{c: c, rc: http.NewResponseController(c.Response())}
+	if isHead(c.Request()) {
+		return w.begin() // nobody would see the events, nor the end
+	}
 	ctx, cancel := context.WithCancel(c.Request().Context())
 	defer cancel()
 	var beating sync.WaitGroup
@@ -143,7 +147,7 @@ func (w *eventWriter) fail(err error) error {
 	if !begun {
 		return err
 	}
-	raw, marshalErr := json.Marshal(errs.ProblemOf(err))
+	raw, marshalErr := jsontext.Marshal(errs.ProblemOf(err))
 	if marshalErr != nil {
 		return marshalErr
 	}

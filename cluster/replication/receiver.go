@@ -51,8 +51,9 @@ type receiver struct {
 	cfg Config
 
 	mu     sync.Mutex
-	staged map[string]*staging // by peer
-	heard  map[string]hearing  // by origin
+	staged map[string]*staging   // by peer
+	heard  map[string]hearing    // by origin
+	given  map[[2]string][]chunk // by peer and origin: the snapshot being pulled
 }
 
 // Inline names the methods that must be handled in the order in which they
@@ -113,17 +114,42 @@ func (r *receiver) snapshot(from string, c chunk) (reached, error) {
 	return reached{at}, err
 }
 
-// pull answers with a chunk of a third origin's rows as they are now.
-func (r *receiver) pull(_ string, p pull) (chunk, error) {
-	position, rows, err := r.cfg.DB.Rows(p.Origin)
-	if err != nil {
-		return chunk{}, err
+// pull answers with a chunk of a third origin's rows, as they were when the
+// first chunk was asked for: otherwise rows that change faster than they can be
+// sent would never arrive.
+func (r *receiver) pull(from string, p pull) (chunk, error) {
+	key := [2]string{from, p.Origin}
+	r.mu.Lock()
+	list := r.given[key]
+	r.mu.Unlock()
+	if p.Index == 0 {
+		position, rows, err := r.cfg.DB.Rows(p.Origin)
+		if err != nil {
+			return chunk{}, err
+		}
+		list = chunks(p.Origin, position, rows)
 	}
-	list := chunks(p.Origin, position, rows)
 	if p.Index < 0 || p.Index >= len(list) {
-		return chunk{}, errs.New(errs.Conflict, "the snapshot of %s has %d chunks now, there is none with index %d; begin again", p.Origin, len(list), p.Index)
+		return chunk{}, errs.New(errs.Conflict, "no snapshot of %s with a chunk %d is being pulled by %s; begin again", p.Origin, p.Index, from)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.given[key] = list; list[p.Index].Last {
+		delete(r.given, key)
 	}
 	return list[p.Index], nil
+}
+
+// forget drops what is held for a peer that cannot be called any more.
+func (r *receiver) forget(peer string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.staged, peer)
+	for key := range r.given {
+		if key[0] == peer {
+			delete(r.given, key)
+		}
+	}
 }
 
 // events takes a peer's events, each once and in order.

@@ -341,6 +341,45 @@ func TestAThirdTells(t *testing.T) {
 	})
 }
 
+// TestPullOfRowsThatChange: they arrive although they change faster than their
+// chunks can be sent.
+func TestPullOfRowsThatChange(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, 3)
+		w.link("n1", "n2")
+		w.link("n2", "n3")
+		var ids []string
+		for i := range 1500 { // three chunks
+			ids = append(ids, fmt.Sprintf("s%d", i))
+		}
+		w.nodes["n1"].write(t, ids...)
+		time.Sleep(time.Second)
+		stop := make(chan struct{})
+		var writing sync.WaitGroup
+		writing.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				case <-time.After(time.Millisecond):
+					w.nodes["n1"].write(t, ids[i%len(ids)])
+				}
+			}
+		})
+		w.gossip()
+		w.gossip()
+		close(stop)
+		writing.Wait()
+		require.Len(t, w.nodes["n3"].db.View().Sandboxes(), len(ids))
+		require.Empty(t, w.nodes["n2"].receiver.given, "what was pulled is not held any longer")
+		_, err := w.nodes["n2"].Handle(t.Context(), "n3", pullMethod, json.RawMessage(`{"origin":"n1"}`))
+		require.NoError(t, err)
+		require.Len(t, w.nodes["n2"].receiver.given, 1, "begun")
+		w.unlink("n2", "n3")
+		require.Empty(t, w.nodes["n2"].receiver.given, "and given up")
+	})
+}
+
 // TestReborn: a node that comes back with an empty memory is believed, and its
 // past is gone everywhere.
 func TestReborn(t *testing.T) {

@@ -49,7 +49,7 @@ func New(cfg Config) *Replicator {
 	}
 	return &Replicator{
 		cfg: cfg, links: map[string]*link{}, changed: make(chan struct{}),
-		receiver: receiver{cfg: cfg, staged: map[string]*staging{}, heard: map[string]hearing{}},
+		receiver: receiver{cfg: cfg, staged: map[string]*staging{}, heard: map[string]hearing{}, given: map[[2]string][]chunk{}},
 	}
 }
 
@@ -97,6 +97,7 @@ func (r *Replicator) Down(node string) {
 	if l := r.links[node]; l != nil {
 		l.stop()
 		delete(r.links, node)
+		r.receiver.forget(node)
 		r.announce()
 	}
 }

@@ -20,19 +20,19 @@ type app struct {
 	in       io.Reader
 	out, err io.Writer
 	getenv   func(string) string
-	color    bool // out is a terminal that shows colours
+	color    bool       // out is a terminal that shows colours
+	columns  func() int // how wide out is; nil where it is no terminal
 
 	output string // table or json
 	client clientFlags
+	living string // address of the node that was found last
 }
 
 // run runs the command line and returns its exit code.
 func (a *app) run(ctx context.Context, args []string) int {
+	a.err = visible{a.err}
 	root := a.root()
 	root.SetArgs(args)
-	root.SetIn(a.in)
-	root.SetOut(a.out)
-	root.SetErr(a.err)
 	err := root.ExecuteContext(ctx)
 	if err == nil || ctx.Err() != nil && errs.KindOf(err) == errs.Cancelled {
 		return errs.ExitOK
@@ -81,11 +81,15 @@ func (a *app) root() *cobra.Command {
 		Long: "Glassbox starts isolated sandboxes, supervision trees of real processes, on any node of a\n" +
 			"small cluster, and shows them from any node.\n\n" +
 			"`glassbox dev` starts a cluster on this machine; the other commands find it by themselves.\n" +
+			"`glassbox completion bash` (or zsh, fish) prints what completes commands in a shell.\n" +
 			"Exit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 conflict, 5 unavailable or timeout.",
 		SilenceErrors: true, SilenceUsage: true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 		PersistentPreRunE: func(*cobra.Command, []string) error { return a.client.check(a) },
 	}
+	root.SetIn(a.in)
+	root.SetOut(a.out)
+	root.SetErr(a.err)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return errs.Wrap(errs.BadParameter, err, "%s (`%s --help` lists the flags)", "wrong flag", cmd.CommandPath())
 	})
@@ -95,6 +99,7 @@ func (a *app) root() *cobra.Command {
 	a.addOperations(root)
 	root.AddCommand(a.nodes(), a.call())
 	group(root).AddCommand(a.create())
+	root.InitDefaultCompletionCmd() // cobra would add it later, and it would not be strict
 	strictly(root)
 	return root
 }

@@ -23,7 +23,7 @@ func (a *app) config() *cobra.Command {
 			if err := a.showSettings(s, sources); err != nil {
 				return err
 			}
-			return s.cfg.Validate()
+			return s.check()
 		},
 	}
 	cmd.Flags().AddFlagSet(s.flags)
@@ -51,5 +51,5 @@ func (a *app) showSettings(s *settings, sources map[string]string) error {
 		_, err = fmt.Fprintln(a.out, string(raw))
 		return err
 	}
-	return t.write(a.out, a.color)
+	return t.write(a.out, a.color, a.cutTo())
 }

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -25,6 +27,7 @@ type devFlags struct {
 	preset            string
 	noDemo            bool
 	logDir            string
+	allowFaults       bool
 }
 
 // Bounds of `glassbox dev`.
@@ -43,7 +46,7 @@ func (a *app) dev() *cobra.Command {
 			"commands find the cluster by themselves. Kill a node with kill -9 and see the others notice.\n" +
 			"Ctrl-C stops everything and leaves nothing behind.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if _, err := fromEnvironment(cmd.Flags(), a.getenv, "nodes", "http-port", "rpc-port", "preset", "no-demo", "log-dir"); err != nil {
+			if _, err := fromEnvironment(cmd.Flags(), a.getenv, "nodes", "http-port", "rpc-port", "preset", "no-demo", "log-dir", "allow-faults"); err != nil {
 				return err
 			}
 			return a.runDev(cmd.Context(), f)
@@ -56,6 +59,7 @@ func (a *app) dev() *cobra.Command {
 	flags.StringVar(&f.preset, "preset", "lan", "times of failure detection: local, lan or wan")
 	flags.BoolVar(&f.noDemo, "no-demo", false, "start no demo sandbox")
 	flags.StringVar(&f.logDir, "log-dir", "", "folder for the nodes' logs; without it they are kept while the cluster runs")
+	flags.BoolVar(&f.allowFaults, "allow-faults", false, "let the commands of \"glassbox fault\" break the nodes' links on purpose")
 	flags.SortFlags = false
 	return cmd
 }
@@ -93,6 +97,14 @@ func (f devFlags) addrs(port int) []string {
 	return addrs
 }
 
+// nodeFlags are the flags that all nodes get besides those of the harness.
+func (f devFlags) nodeFlags() []string {
+	if f.allowFaults {
+		return []string{"--allow-faults"}
+	}
+	return nil
+}
+
 func (a *app) runDev(ctx context.Context, f devFlags) (err error) {
 	if err := f.check(); err != nil {
 		return err
@@ -106,8 +118,9 @@ func (a *app) runDev(ctx context.Context, f devFlags) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, removeLogs()) }()
-	c, err := harness.Start(ctx, harness.Options{
+	c, err := harness.StartProcesses(ctx, harness.ProcessOptions{
 		Binary: exe, Nodes: f.nodes, HTTP: f.addrs(f.httpPort), RPC: f.addrs(f.rpcPort), Dir: logDir, Preset: f.preset,
+		Flags: f.nodeFlags(),
 	})
 	if err != nil {
 		return err
@@ -131,16 +144,35 @@ func logFolder(dir string) (string, func() error, error) {
 		keep := func() error { return nil }
 		return dir, keep, os.MkdirAll(dir, 0o755)
 	}
-	dir, err := os.MkdirTemp("", "glassbox-dev-")
+	forgetLogs()
+	dir, err := os.MkdirTemp("", fmt.Sprintf("%s%d-", devLogs, os.Getpid()))
 	return dir, func() error { return os.RemoveAll(dir) }, err
+}
+
+// devLogs is how the folders for logs begin; then comes the process's pid.
+const devLogs = "glassbox-dev-"
+
+// forgetLogs removes the folders of processes that were killed.
+func forgetLogs() {
+	dirs, err := filepath.Glob(filepath.Join(os.TempDir(), devLogs+"*"))
+	if err != nil { // a temporary folder with a name like a pattern
+		return
+	}
+	for _, dir := range dirs {
+		text, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(dir), devLogs), "-")
+		pid, err := strconv.Atoi(text)
+		if err == nil && errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+			_ = os.RemoveAll(dir) // another user's is not ours to remove
+		}
+	}
 }
 
 // form waits for the cluster and says how long it took. If it does not form,
 // the end of the nodes' logs says why.
-func (a *app) form(ctx context.Context, c *harness.Cluster, logDir string) error {
+func (a *app) form(ctx context.Context, c *harness.Processes, logDir string) error {
 	ctx, cancel := context.WithTimeout(ctx, formTimeout)
 	defer cancel()
-	formed, err := c.WaitFormed(ctx)
+	formed, err := harness.WaitAgreed(ctx, c)
 	if err != nil {
 		if errors.Is(err, context.Canceled) {
 			return errs.From(context.Canceled)
@@ -152,30 +184,32 @@ func (a *app) form(ctx context.Context, c *harness.Cluster, logDir string) error
 		}
 		return errs.Wrap(errs.NodeUnavailable, err, "the nodes did not form a cluster")
 	}
-	fmt.Fprintf(a.out, "%d nodes formed a cluster in %d ms.\n\n", len(c.Nodes()), formed.Sub(c.Started).Milliseconds())
+	fmt.Fprintf(a.out, "%d nodes formed a cluster in %d ms.\n\n", len(c.Nodes()), formed.Sub(c.Started()).Milliseconds())
 	return nil
 }
 
 // announceContext lets the other commands find the cluster; what it returns
 // takes that back.
 func (a *app) announceContext(f devFlags) (withdraw func()) {
-	path := a.contextPath()
-	if path == "" {
+	dir := a.contextDir()
+	if dir == "" {
 		fmt.Fprintf(a.err, "glassbox: without HOME the other commands need --addr 127.0.0.1:%d\n", f.httpPort)
 		return func() {}
 	}
-	if err := writeContext(path, clusterContext{Cluster: "glassbox", Addrs: f.addrs(f.httpPort), PID: os.Getpid()}); err != nil {
+	remove, err := announce(dir, clusterContext{Cluster: "glassbox", Addrs: f.addrs(f.httpPort), PID: os.Getpid(), Started: time.Now()})
+	if err != nil {
 		fmt.Fprintf(a.err, "glassbox: the other commands need --addr 127.0.0.1:%d: %s\n", f.httpPort, err)
+		return func() {}
 	}
 	return func() {
-		if err := removeContext(path, os.Getpid()); err != nil {
+		if err := remove(); err != nil {
 			fmt.Fprintln(a.err, "glassbox:", err)
 		}
 	}
 }
 
 // deployDemo starts the demo sandbox. The cluster is worth having without it.
-func (a *app) deployDemo(ctx context.Context, c *harness.Cluster, exe string) {
+func (a *app) deployDemo(ctx context.Context, c *harness.Processes, exe string) {
 	ctx, cancel := context.WithTimeout(ctx, deployTimeout)
 	defer cancel()
 	if err := c.Nodes()[0].Client().Call(ctx, "sandbox.create", demo.Spec(exe), nil); err != nil {
@@ -183,12 +217,12 @@ func (a *app) deployDemo(ctx context.Context, c *harness.Cluster, exe string) {
 	}
 }
 
-func (a *app) introduce(c *harness.Cluster, logDir string) {
+func (a *app) introduce(c *harness.Processes, logDir string) {
 	t := newTable("NODE", "HTTP", "RPC", "PID")
 	for _, n := range c.Nodes() {
 		t.add(n.Name, "http://"+n.HTTP, n.RPC, strconv.Itoa(n.PID()))
 	}
-	_ = t.write(a.out, a.color) // who cannot read it does not need it
+	_ = t.write(a.out, a.color, a.cutTo()) // who cannot read it does not need it
 	fmt.Fprintf(a.out, "\nLogs are in %s. In another terminal try\n\n"+
 		"  %[2]s status\n  %[2]s ps\n  %[2]s events -f\n  kill -9 %[3]d\n\n"+
 		"Ctrl-C stops everything.\n", logDir, invocation(), c.Nodes()[len(c.Nodes())-1].PID())
@@ -199,7 +233,7 @@ func invocation() string { return os.Args[0] }
 
 // watchNodes tells of each node that ends, until it is interrupted or none is
 // left.
-func (a *app) watchNodes(ctx context.Context, c *harness.Cluster) error {
+func (a *app) watchNodes(ctx context.Context, c *harness.Processes) error {
 	ends := make(chan *harness.Node)
 	for _, n := range c.Nodes() {
 		go func() {
@@ -226,9 +260,9 @@ func (a *app) watchNodes(ctx context.Context, c *harness.Cluster) error {
 }
 
 // stopDev stops what still runs.
-func (a *app) stopDev(c *harness.Cluster) error {
+func (a *app) stopDev(c *harness.Processes) error {
 	if len(c.Running()) > 0 {
 		fmt.Fprintln(a.out, "stopping …")
 	}
-	return c.Stop()
+	return c.Close()
 }

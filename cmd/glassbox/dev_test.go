@@ -67,11 +67,40 @@ func TestDev(t *testing.T) {
 	interrupt()
 	require.Zero(t, ended(), "%s", &errors)
 	following()
-	require.NoFileExists(t, filepath.Join(s.env["HOME"], ".config", "glassbox", "context.json"))
+	left, err := os.ReadDir(filepath.Join(s.env["HOME"], ".config", "glassbox"))
+	require.NoError(t, err)
+	require.Empty(t, left, "no context")
 	require.Eventually(t, func() bool {
 		left, err := harness.Marked("GLASSBOX_DEV_TEST=" + t.Name())
 		return err == nil && len(left) == 0
 	}, 10*time.Second, 20*time.Millisecond, "nothing is left")
+}
+
+// TestTwoDevs: the newest cluster is found while it lives, then the one before.
+func TestTwoDevs(t *testing.T) {
+	s := newShell(t)
+	port := freePort(t)
+	run := func(port int, more ...string) (end func()) {
+		ctx, interrupt := context.WithCancel(t.Context())
+		var out, errors buffer
+		args := []string{"dev", "--nodes", "1", "--no-demo", "--http-port", strconv.Itoa(port), "--rpc-port", strconv.Itoa(port + 8)}
+		ended := s.start(ctx, &out, &errors, append(args, more...)...)
+		eventually(t, &out, "Ctrl-C", &errors)
+		return func() {
+			interrupt()
+			require.Zero(t, ended(), "%s", &errors)
+		}
+	}
+	s.env["GLASSBOX_ALLOW_FAULTS"] = "true"
+	endFirst := run(port)
+	delete(s.env, "GLASSBOX_ALLOW_FAULTS")
+	require.Equal(t, "no faults\n", s.ok("fault", "list"))
+	endSecond := run(port + 1)
+	require.Contains(t, s.ok("status"), "127.0.0.1:"+strconv.Itoa(port+9))
+	require.Contains(t, s.ok("fault", "list"), "allows none")
+	endSecond()
+	require.Contains(t, s.ok("status"), "127.0.0.1:"+strconv.Itoa(port+8))
+	endFirst()
 }
 
 func TestDevFaults(t *testing.T) {

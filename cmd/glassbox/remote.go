@@ -3,8 +3,8 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"net"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,26 +19,28 @@ type clientFlags struct {
 	addr      string
 	tokenFile string
 	timeout   time.Duration
+	wide      bool
 	flags     *pflag.FlagSet
 }
 
 // defaultAddr is where a node listens that was told nothing else.
 const defaultAddr = "127.0.0.1:4000"
 
-// dialTimeout is how long one of several addresses may take to accept.
-const dialTimeout = 500 * time.Millisecond
+// liveTimeout is how long one of several nodes may take to show that it lives.
+const liveTimeout = 500 * time.Millisecond
 
 func (f *clientFlags) register(a *app, flags *pflag.FlagSet) {
 	f.flags = flags
-	flags.StringVar(&f.addr, "addr", "", "address of a node's HTTP; without it the cluster that \"glassbox dev\" runs, or "+defaultAddr)
+	flags.StringVar(&f.addr, "addr", "", "address of a node's HTTP; without it the newest cluster that \"glassbox dev\" runs, or "+defaultAddr)
 	flags.StringVar(&f.tokenFile, "token-file", "", "file with the API's token")
 	flags.StringVarP(&a.output, "output", "o", "table", "table or json")
-	flags.DurationVar(&f.timeout, "timeout", 0, "how long to wait for the answer; 0 is the operation's own default")
+	flags.DurationVar(&f.timeout, "timeout", 0, "how long to wait for the answer, with -f for each; 0 is the operation's own default")
+	flags.BoolVar(&f.wide, "wide", false, "do not cut lines to the width of the terminal")
 }
 
 // check completes the flags from the environment.
 func (f *clientFlags) check(a *app) error {
-	if _, err := fromEnvironment(f.flags, a.getenv, "addr", "token-file", "output", "timeout"); err != nil {
+	if _, err := fromEnvironment(f.flags, a.getenv, "addr", "token-file", "output", "timeout", "wide"); err != nil {
 		return err
 	}
 	if a.output != "table" && a.output != "json" {
@@ -53,9 +55,13 @@ func (f *clientFlags) check(a *app) error {
 }
 
 // remote returns a client of a node: the one that was named, otherwise the
-// first of the running dev cluster that accepts.
+// first of the running dev cluster that lives.
 func (a *app) remote(ctx context.Context) (*client.Client, error) {
-	c := &client.Client{Addr: a.client.addr}
+	addrs, err := a.knownAddrs()
+	if err != nil {
+		return nil, err
+	}
+	c := &client.Client{Addr: a.firstLiving(ctx, addrs), PollTimeout: a.client.timeout}
 	if a.client.tokenFile != "" {
 		raw, err := os.ReadFile(a.client.tokenFile)
 		if err != nil {
@@ -63,34 +69,50 @@ func (a *app) remote(ctx context.Context) (*client.Client, error) {
 		}
 		c.Token = strings.TrimSpace(string(raw))
 	}
-	if c.Addr == "" {
-		c.Addr = firstAccepting(ctx, a.knownAddrs())
-	}
 	return c, nil
 }
 
-// knownAddrs are the addresses of the dev cluster, if one runs.
-func (a *app) knownAddrs() []string {
-	if known, err := readContext(a.contextPath()); err == nil && len(known.Addrs) > 0 {
-		return known.Addrs
+// knownAddrs are the address that was named, or those of the dev cluster, if
+// one runs.
+func (a *app) knownAddrs() ([]string, error) {
+	addrs := []string{a.client.addr}
+	if a.client.addr == "" {
+		addrs = newestContext(a.contextDir()).Addrs
 	}
-	return []string{defaultAddr}
+	for i, addr := range addrs {
+		var err error
+		if addrs[i], err = client.ParseAddr(addr); err != nil {
+			return nil, err
+		}
+	}
+	if len(addrs) == 0 {
+		return []string{defaultAddr}, nil
+	}
+	return addrs, nil
 }
 
-// firstAccepting returns the first address somebody listens at, the first of
-// all if nobody does.
-func firstAccepting(ctx context.Context, addrs []string) string {
+// firstLiving returns the first address where a node lives, beginning with the
+// one that did the last time; the first of all if none does.
+func (a *app) firstLiving(ctx context.Context, addrs []string) string {
 	if len(addrs) == 1 {
-		return addrs[0]
+		return addrs[0] // whatever is wrong with it, asking it will tell
 	}
-	d := net.Dialer{Timeout: dialTimeout}
+	if i := slices.Index(addrs, a.living); i > 0 {
+		addrs[0], addrs[i] = addrs[i], addrs[0]
+	}
 	for _, addr := range addrs {
-		if conn, err := d.DialContext(ctx, "tcp", addr); err == nil {
-			_ = conn.Close() // it was only to see
+		if live(ctx, addr) {
+			a.living = addr
 			return addr
 		}
 	}
 	return addrs[0]
+}
+
+func live(ctx context.Context, addr string) bool {
+	ctx, cancel := context.WithTimeout(ctx, liveTimeout)
+	defer cancel()
+	return (&client.Client{Addr: addr}).Live(ctx) == nil
 }
 
 // ask runs an operation on the node that a.remote finds.

@@ -4,10 +4,10 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"os"
 
 	"github.com/spf13/cobra"
 
-	"github.com/glassbox-dev/glassbox/internal/errs"
 	"github.com/glassbox-dev/glassbox/internal/node"
 )
 
@@ -25,10 +25,11 @@ func (a *app) serve() *cobra.Command {
 			if _, err := s.resolve(a.getenv); err != nil {
 				return err
 			}
-			log, err := newLog(a.err, s.cfg)
-			if err != nil {
+			if err := s.check(); err != nil {
 				return err
 			}
+			log := newLog(a.err, s.cfg)
+			warnOfReaders(log, s.cfg)
 			return runNode(cmd.Context(), s.cfg, log)
 		},
 	}
@@ -51,16 +52,23 @@ func runNode(ctx context.Context, cfg node.Config, log *slog.Logger) error {
 	return nil
 }
 
-// newLog makes the node's log.
-func newLog(w io.Writer, cfg node.Config) (*slog.Logger, error) {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(cfg.LogLevel)); err != nil {
-		return nil, errs.BadParam("log_level", "debug, info, warn or error, not %q", cfg.LogLevel)
-	}
+// newLog makes the node's log, of settings that were checked.
+func newLog(w io.Writer, cfg node.Config) *slog.Logger {
+	level, _ := logLevel(cfg)
 	options := &slog.HandlerOptions{Level: level}
 	var handler slog.Handler = slog.NewTextHandler(w, options)
 	if cfg.LogFormat == "json" {
 		handler = slog.NewJSONHandler(w, options)
 	}
-	return slog.New(handler).With("node", cfg.Name), nil
+	return slog.New(handler).With("node", cfg.Name)
+}
+
+// warnOfReaders tells of secrets that every user of this machine can read.
+func warnOfReaders(log *slog.Logger, cfg node.Config) {
+	for _, file := range []string{cfg.SecretFile, cfg.TokenFile} {
+		// One that does not exist is the node's to refuse.
+		if info, err := os.Stat(file); err == nil && info.Mode().Perm()&0o004 != 0 {
+			log.Warn("the file can be read by every user of this machine; chmod o-rwx protects it", "file", file, "mode", info.Mode().Perm())
+		}
+	}
 }

@@ -17,12 +17,18 @@ func newTable(head ...string) *table { return &table{head: head} }
 
 func (t *table) add(cells ...string) { t.rows = append(t.rows, cells) }
 
-// columnGap is the space between two columns.
-const columnGap = "  "
+// Space between two columns, and where that is one too much for the terminal.
+const (
+	columnGap = "  "
+	narrowGap = " "
+)
+
+// minLast is what is left of a last column however narrow the terminal is.
+const minLast = 8
 
 // write prints the table; the last column is not padded, and an empty cell is
-// a dash.
-func (t *table) write(w io.Writer, color bool) error {
+// a dash. If columns is not 0 the last column is cut to what is left of it.
+func (t *table) write(w io.Writer, color bool, columns int) error {
 	widths := make([]int, len(t.head))
 	all := append([][]string{t.head}, t.rows...)
 	for _, row := range all {
@@ -31,7 +37,19 @@ func (t *table) write(w io.Writer, color bool) error {
 			widths[i] = max(widths[i], utf8.RuneCountInString(row[i]))
 		}
 	}
+	last, gap := len(t.head)-1, columnGap
+	before := last * len(gap)
+	for _, width := range widths[:last] {
+		before += width
+	}
+	if columns > 0 && before+min(widths[last], minLast) > columns {
+		gap = narrowGap
+		before -= last * (len(columnGap) - len(narrowGap))
+	}
 	for n, row := range all {
+		if columns > 0 {
+			row[last] = cut(row[last], max(columns-before, minLast))
+		}
 		var b strings.Builder
 		for i, cell := range row {
 			shown := cell
@@ -43,7 +61,7 @@ func (t *table) write(w io.Writer, color bool) error {
 			}
 			b.WriteString(shown)
 			if i < len(row)-1 {
-				b.WriteString(strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)) + columnGap)
+				b.WriteString(strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)) + gap)
 			}
 		}
 		if _, err := fmt.Fprintln(w, strings.TrimRight(b.String(), " ")); err != nil {
@@ -53,6 +71,14 @@ func (t *table) write(w io.Writer, color bool) error {
 	return nil
 }
 
+// cut shortens a text to a width, and shows that it did.
+func cut(text string, width int) string {
+	if runes := []rune(text); len(runes) > width {
+		return string(runes[:width-1]) + "…"
+	}
+	return text
+}
+
 // oneLine keeps what programs and peers say from breaking the table or driving
 // the terminal.
 func oneLine(cell string) string {
@@ -60,20 +86,6 @@ func oneLine(cell string) string {
 		return "-"
 	}
 	return printable(cell)
-}
-
-// printable replaces control characters, which could drive a terminal.
-func printable(text string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\t':
-			return ' '
-		case r < ' ' || r >= 0x7f && r < 0xa0:
-			return '·'
-		default:
-			return r
-		}
-	}, text)
 }
 
 // ANSI codes (ECMA-48, select graphic rendition).

@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/glassbox-dev/glassbox/internal/errs"
 	"github.com/glassbox-dev/glassbox/internal/event"
@@ -33,14 +34,20 @@ var views = map[string]func(v *view, raw json.RawMessage) error{
 	"sandbox.create":  shown(func(v *view, r memdb.Sandbox) { v.linef("%s is %s on %s", r.ID, r.Status, r.Node); v.why(r.Why) }),
 	"sandbox.destroy": shown(func(v *view, _ json.RawMessage) { v.linef("destroyed") }),
 	"event.list":      shown(showEvents),
+	"fault.cut":       shown(showFault),
+	"fault.delay":     shown(showFault),
+	"fault.drop":      shown(showDropped),
+	"fault.heal":      shown(showHealed),
+	"fault.list":      shown(showFaults),
 }
 
 // view writes for people, and remembers the first error of writing.
 type view struct {
-	out   io.Writer
-	color bool
-	now   time.Time
-	err   error
+	out     io.Writer
+	color   bool
+	columns int // lines of a table are cut to; 0 cuts none
+	now     time.Time
+	err     error
 }
 
 // shown makes a view of a function on the result's own type.
@@ -63,7 +70,18 @@ func (a *app) show(method string, result json.RawMessage) error {
 	return writeJSON(a.out, result)
 }
 
-func (a *app) view() *view { return &view{out: a.out, color: a.color, now: time.Now()} }
+func (a *app) view() *view {
+	return &view{out: a.out, color: a.color, columns: a.cutTo(), now: time.Now()}
+}
+
+// cutTo is the width that lines are cut to: the terminal's, as it is now. What
+// goes into a file or a pipe is never cut, nor what is asked for with --wide.
+func (a *app) cutTo() int {
+	if a.columns == nil || a.client.wide {
+		return 0
+	}
+	return a.columns()
+}
 
 func writeJSON(w io.Writer, raw json.RawMessage) error {
 	var indented bytes.Buffer
@@ -89,7 +107,7 @@ func (v *view) why(text string) {
 
 func (v *view) table(t *table) {
 	if v.err == nil {
-		v.err = t.write(v.out, v.color)
+		v.err = t.write(v.out, v.color, v.columns)
 	}
 }
 
@@ -103,9 +121,9 @@ func (v *view) errors(all []op.NodeError) {
 // word is one word, coloured if it tells well from unwell.
 func (v *view) word(text string) string {
 	if v.color {
-		return paint(text)
+		return paint(printable(text))
 	}
-	return text
+	return printable(text)
 }
 
 // ago is how long ago a time was, in the largest unit that says enough.
@@ -155,9 +173,13 @@ func showStatus(v *view, s operations.ClusterStatus) {
 		ready = ", not ready: " + strings.Join(s.WaitsFor, "; ")
 	}
 	if v.err == nil {
-		_, v.err = fmt.Fprintf(v.out, "cluster %s seen by %s: %s, %d of %d nodes alive%s\n\n",
-			s.Cluster, s.Node, v.word(s.Partition), s.Alive, s.Configured, printable(ready))
+		_, v.err = fmt.Fprintf(v.out, "cluster %s seen by %s: %s, %d of %d nodes alive%s\n",
+			printable(s.Cluster), printable(s.Node), v.word(s.Partition), s.Alive, s.Configured, printable(ready))
 	}
+	if len(s.Faults) > 0 {
+		v.linef("%s breaks links on purpose: %s", s.Node, v.faultLine(s.Faults))
+	}
+	v.linef("")
 	t := newTable("NODE", "STATE", "REACH", "RTT", "SINCE", "ADDR", "WHY")
 	for _, m := range s.Nodes {
 		name := m.Name
@@ -316,7 +338,11 @@ func labels(all map[string]string) string {
 }
 
 func showSandbox(v *view, s sandbox.Info) {
-	showSandboxes(v, operations.SandboxList{Sandboxes: []memdb.Sandbox{s.Sandbox}})
+	t := newTable("SANDBOX", "NODE", "STATUS", "AGE", "LABELS")
+	row := s.Sandbox
+	t.add(row.ID, row.Node, string(row.Status), v.ago(row.Created), labels(row.Labels))
+	v.table(t)
+	v.why(row.Why) // on a line of its own, where nothing is cut off
 	if len(s.Processes) > 0 {
 		v.linef("")
 		v.processes(s.Processes)
@@ -325,7 +351,7 @@ func showSandbox(v *view, s sandbox.Info) {
 		return
 	}
 	v.linef("")
-	t := newTable("ENDED", "CHILD", "LIVED", "HOW")
+	t = newTable("ENDED", "CHILD", "LIVED", "HOW")
 	for _, p := range s.History {
 		if p.Exit != nil {
 			t.add(p.PID, p.Child, short(p.Exit.At.Sub(p.Started)), exitText(p.Exit))
@@ -346,13 +372,15 @@ func showEvents(v *view, l operations.EventList) {
 // event is one line; columns are wide enough for most, so that lines that come
 // one by one are aligned too.
 func (v *view) event(e event.Event) {
-	kind := fmt.Sprintf("%-16s", e.Type)
-	if v.color {
-		kind = paint(e.Type) + strings.Repeat(" ", max(0, len(kind)-len(e.Type)))
+	begin := fmt.Sprintf("%s  %-4s  ", e.Time.Local().Format("15:04:05.000"), printable(e.Node))
+	kind := printable(e.Type)
+	space := strings.Repeat(" ", max(0, 16-utf8.RuneCountInString(kind)))
+	rest := strings.TrimRight(fmt.Sprintf("%s  %s  %s", space, printable(e.Subject), printable(e.Why)), " ")
+	if v.columns > 0 {
+		rest = cut(rest, max(v.columns-utf8.RuneCountInString(begin+kind), minLast))
 	}
 	if v.err == nil {
-		_, v.err = fmt.Fprintf(v.out, "%s  %-4s  %s  %s  %s\n", e.Time.Local().Format("15:04:05.000"),
-			printable(e.Node), kind, printable(e.Subject), printable(e.Why))
+		_, v.err = fmt.Fprintln(v.out, begin+v.word(kind)+rest)
 	}
 }
 

@@ -13,6 +13,7 @@ type Error struct {
 	Message string  // one sentence, lower case, saying what was wrong and what to do next
 	Param   string  // the parameter at fault, if one is
 	Node    string  // the node that said so, if it was another one
+	Remote  bool    // it came over a connection: the peer said so
 	Why     string  // what is known about the cause
 	Faults  []Fault // every fault of a spec
 	// Unsure makes an error of a definite kind indefinite: the connection was

@@ -75,6 +75,30 @@ func TestABoundedHistory(t *testing.T) {
 	require.Equal(t, told(page)[1:], told(read(t, l, page.Events[0].ID, Filter{}, 9)), "the gap's own id is a place to go on")
 }
 
+// TestLargeEvents: neither the history nor a page grows without bound.
+func TestLargeEvents(t *testing.T) {
+	l := newLog("n1", 35, 10_000)
+	large := json.RawMessage(`"` + strings.Repeat("x", 100<<10) + `"`)
+	for range 200 {
+		l.Publish(Event{Type: "A", Data: large})
+	}
+	seen := 0
+	for after := ""; ; {
+		page := read(t, l, after, Filter{}, 1000)
+		if len(page.Events) == 0 {
+			break
+		}
+		size := 0
+		for _, e := range page.Events {
+			require.Equal(t, "A", e.Type)
+			size += e.size()
+		}
+		require.LessOrEqual(t, size, pageBytes+len(large)+1000)
+		seen, after = seen+len(page.Events), page.Next
+	}
+	require.Equal(t, historyBytes/Event{Data: large}.size(), seen)
+}
+
 func TestStrangeIds(t *testing.T) {
 	l := newLog("n1", 35, 9)
 	l.Publish(Event{Type: "A"})

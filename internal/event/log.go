@@ -12,11 +12,24 @@ import (
 
 	"github.com/glassbox-dev/glassbox/internal/errs"
 	"github.com/glassbox-dev/glassbox/internal/journal"
+	"github.com/glassbox-dev/glassbox/internal/jsontext"
 )
 
 // outLimit bounds what is kept for peers that are behind. A peer that was away
 // for longer is told how many events it missed.
 var outLimit = journal.Limits{Entries: 4096, Bytes: 1 << 20}
+
+// Bounds in bytes of what a node remembers, and of one page of it.
+const (
+	historyBytes = 8 << 20
+	pageBytes    = 1 << 20
+)
+
+// size is about what an event takes.
+func (e Event) size() int {
+	const fields = 200 // ids, time, type and the names of all
+	return fields + len(e.Subject) + len(e.Data) + len(e.Why)
+}
 
 // Log is one node's history of events.
 type Log struct {
@@ -30,12 +43,13 @@ type Log struct {
 	view        *journal.Journal[Event]           // everything this node shows
 }
 
-// NewLog returns an empty log of a node that remembers at most history events.
+// NewLog returns an empty log of a node that remembers at most history events,
+// and 8 MiB of them.
 func NewLog(node string, incarnation uint64, history int, now func() time.Time, log *slog.Logger) *Log {
 	return &Log{
 		node: node, now: now, slog: log, incarnation: incarnation,
 		out:  journal.New(outLimit, func(raw json.RawMessage) int { return len(raw) }),
-		view: journal.New[Event](journal.Limits{Entries: history}, nil),
+		view: journal.New(journal.Limits{Entries: history, Bytes: historyBytes}, Event.size),
 	}
 }
 
@@ -49,7 +63,7 @@ func (l *Log) Publish(e Event) {
 	defer l.mu.Unlock()
 	e = l.stamp(e)
 	e.Seq = l.out.Last() + 1
-	raw, err := json.Marshal(e)
+	raw, err := jsontext.Marshal(e)
 	if err != nil {
 		l.slog.Error("event not published", "type", e.Type, "subject", e.Subject, "err", err)
 		return
@@ -121,10 +135,15 @@ func (l *Log) Read(ctx context.Context, after string, f Filter, limit int, wait 
 			gap.ID = l.id(position + missed)
 			page.Events = append(page.Events, gap)
 		}
+		size := 0
 		for _, item := range items {
-			if position = item.Seq; f.picks(&item.Value) {
-				page.Events = append(page.Events, item.Value)
-				page.Events[len(page.Events)-1].ID = l.id(item.Seq)
+			if position = item.Seq; !f.picks(&item.Value) {
+				continue
+			}
+			page.Events = append(page.Events, item.Value)
+			page.Events[len(page.Events)-1].ID = l.id(item.Seq)
+			if size += item.Value.size(); size > pageBytes {
+				break // the rest is for the next page
 			}
 		}
 		page.Next = l.id(position)

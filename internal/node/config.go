@@ -8,6 +8,7 @@ import (
 
 	"github.com/glassbox-dev/glassbox/cluster"
 	"github.com/glassbox-dev/glassbox/internal/errs"
+	"github.com/glassbox-dev/glassbox/sandbox"
 )
 
 // Config is everything a node can be told. The same fields are filled from
@@ -46,12 +47,17 @@ type Config struct {
 	// DrainTimeout bounds how long a stopping node waits for its sandboxes to
 	// shut down before it kills them.
 	DrainTimeout time.Duration `json:"drain_timeout"`
-	// MaxMessage bounds one JSON-RPC message and one HTTP body, in bytes.
+	// MaxMessage bounds one JSON-RPC message and one HTTP body, in bytes: at
+	// least 1 MiB, which a batch of changes of other nodes can have. It is to be
+	// the same on all nodes.
 	MaxMessage int `json:"max_message"`
 	// History is how many events a node remembers.
 	History int `json:"history"`
-	// MaxProcesses is how many programs this node runs at most; 0 means no limit.
+	// MaxProcesses is how many programs this node runs at most.
 	MaxProcesses int `json:"max_processes"`
+	// AllowFaults lets the operations fault.* break this node's links on
+	// purpose. For trying things out: never where the cluster is relied on.
+	AllowFaults bool `json:"allow_faults"`
 	// LogLevel is debug, info, warn or error; LogFormat is text or json.
 	LogLevel  string `json:"log_level"`
 	LogFormat string `json:"log_format"`
@@ -69,6 +75,7 @@ func DefaultConfig() Config {
 		DrainTimeout: 10 * time.Second,
 		MaxMessage:   4 << 20,
 		History:      10_000,
+		MaxProcesses: sandbox.DefaultMaxProcesses,
 		LogLevel:     "info",
 		LogFormat:    "text",
 	}
@@ -84,12 +91,12 @@ func (c Config) Validate() error {
 		return err
 	}
 	switch {
-	case c.MaxMessage < 1<<10:
-		return errs.BadParam("max_message", "at least 1024 bytes are needed, not %d", c.MaxMessage)
+	case c.MaxMessage < minMessage:
+		return errs.BadParam("max_message", "at least %d bytes are needed, not %d: nodes send each other that much at once", minMessage, c.MaxMessage)
 	case c.History < 1:
 		return errs.BadParam("history", "at least 1 event must be remembered, not %d", c.History)
-	case c.MaxProcesses < 0:
-		return errs.BadParam("max_processes", "0 for no limit or more, not %d", c.MaxProcesses)
+	case c.MaxProcesses < 1:
+		return errs.BadParam("max_processes", "at least 1, not %d", c.MaxProcesses)
 	case c.DrainTimeout < 0:
 		return errs.BadParam("drain_timeout", "0 or more, not %s", c.DrainTimeout)
 	case c.LogFormat != "text" && c.LogFormat != "json":
@@ -98,6 +105,9 @@ func (c Config) Validate() error {
 	_, err := c.membership()
 	return err
 }
+
+// minMessage is the smallest bound on messages that replication fits.
+const minMessage = 1 << 20
 
 // addressSafe refuses an address that other machines can reach when nothing
 // protects it.

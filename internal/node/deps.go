@@ -15,7 +15,7 @@ func (n *Node) deps() operations.Deps {
 	return operations.Deps{
 		Self: n.cfg.Name, Cluster: n.cfg.Cluster, Version: n.version, Started: n.started,
 		Members: func() []cluster.Member { return n.cluster.Members() },
-		DB:      n.db, Sandboxes: n.sandboxes, Events: n.events,
+		DB:      n.db, Sandboxes: n.sandboxes, Events: n.events, Faults: n.faults,
 		Ready: n.ready, Acknowledged: n.acknowledged, Probe: n.probe, Causes: n.causes, Leave: n.Leave,
 		Table: func() *op.Table { return n.table }, Log: n.log,
 	}
@@ -42,7 +42,9 @@ func (n *Node) acknowledged(ctx context.Context) error {
 	return nil
 }
 
-// awaited are the members whose acknowledgement counts.
+// awaited are the members whose acknowledgement counts: those alive, or
+// suspected and not yet judged, that this node reaches by itself. What a member
+// that only another one reaches has applied, nobody tells us.
 func (n *Node) awaited() []string {
 	membership, err := n.cfg.membership()
 	if err != nil { // it was valid when the node was made
@@ -51,7 +53,8 @@ func (n *Node) awaited() []string {
 	var names []string
 	for _, m := range n.cluster.Members() {
 		resolvedSoon := m.State == cluster.Suspect && time.Since(m.Since) < membership.DeadAfter
-		if m.State == cluster.Alive || resolvedSoon {
+		_, indirect := m.Reach.Via()
+		if m.State == cluster.Alive && !indirect || resolvedSoon {
 			names = append(names, m.Name)
 		}
 	}

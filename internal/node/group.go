@@ -22,14 +22,16 @@ func newGroup(ctx context.Context, failed func(error)) *group {
 	return &group{ctx: ctx, failed: failed}
 }
 
-// Go starts a service.
-func (g *group) Go(name string, serve func(context.Context) error) {
+// Go starts a service; what it returns ends that one alone.
+func (g *group) Go(name string, serve func(context.Context) error) (stop context.CancelFunc) {
+	ctx, stop := context.WithCancel(g.ctx)
 	g.wg.Go(func() {
-		err := serve(g.ctx)
+		defer stop()
+		err := serve(ctx)
 		switch {
 		case err != nil && !errors.Is(err, context.Canceled):
 			err = fmt.Errorf("%s: %w", name, err)
-		case g.ctx.Err() == nil:
+		case ctx.Err() == nil:
 			err = fmt.Errorf("%s ended by itself", name)
 		default:
 			return
@@ -39,6 +41,7 @@ func (g *group) Go(name string, serve func(context.Context) error) {
 		g.mu.Unlock()
 		g.failed(err)
 	})
+	return stop
 }
 
 // Wait returns when all services have ended, with what went wrong.

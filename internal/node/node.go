@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -12,9 +11,11 @@ import (
 	"time"
 
 	"github.com/glassbox-dev/glassbox/cluster"
+	"github.com/glassbox-dev/glassbox/cluster/fault"
 	"github.com/glassbox-dev/glassbox/cluster/replication"
 	"github.com/glassbox-dev/glassbox/internal/errs"
 	"github.com/glassbox-dev/glassbox/internal/event"
+	"github.com/glassbox-dev/glassbox/internal/jsontext"
 	"github.com/glassbox-dev/glassbox/internal/op"
 	"github.com/glassbox-dev/glassbox/internal/operations"
 	"github.com/glassbox-dev/glassbox/memdb"
@@ -37,6 +38,7 @@ type Node struct {
 	events     *event.Log
 	replicator *replication.Replicator
 	cluster    *cluster.Cluster
+	faults     *fault.Table // nil if none are allowed
 	programs   *exec.Runtime
 	sandboxes  *sandbox.Manager
 	table      *op.Table
@@ -120,7 +122,8 @@ func (n *Node) Run(ctx context.Context) error {
 	work := newGroup(last, func(err error) { cancel(err) })
 	work.Go("cluster", n.cluster.Run)
 	work.Go("replication", n.replicator.Run)
-	work.Go("programs", n.programs.Run)
+	programs := newGroup(last, func(err error) { cancel(err) })
+	killPrograms := programs.Go("programs", n.programs.Run)
 	work.Go("server", func(ctx context.Context) error { return n.server.Serve(ctx, n.httpListener) })
 	if err := n.announce(); err != nil {
 		cancel(err)
@@ -131,14 +134,23 @@ func (n *Node) Run(ctx context.Context) error {
 	<-ctx.Done()
 	cause := context.Cause(ctx)
 	n.log.Info("draining", "why", cause)
+	drained := time.AfterFunc(n.cfg.DrainTimeout, func() {
+		n.log.Warn("the sandboxes have not ended in time, their programs are killed", "drain_timeout", n.cfg.DrainTimeout)
+		killPrograms()
+	})
 	err := tree.Wait()
+	drained.Stop()
 	goodbye, done := context.WithTimeout(last, goodbyeTimeout)
 	if leaveErr := n.cluster.Leave(goodbye); leaveErr != nil {
 		n.log.Warn("goodbye not heard by all", "err", leaveErr)
 	}
 	done()
 	endLast(errLeaving)
-	return errors.Join(err, work.Wait())
+	err = errors.Join(err, programs.Wait(), work.Wait())
+	if n.faults != nil {
+		n.faults.Close()
+	}
+	return err
 }
 
 // goodbyeTimeout bounds the goodbye: who does not hear it will find out.
@@ -180,6 +192,11 @@ func (n *Node) wire(secret, token []byte) error {
 	n.replicator = replication.New(replication.Config{
 		Self: n.cfg.Name, DB: n.db, Caller: caller{n}, Events: n.events.Out(), OnEvents: n.events.Receive, Log: n.log,
 	})
+	var breaker cluster.Breaker
+	if n.cfg.AllowFaults {
+		n.faults = fault.New(n.onFault)
+		breaker = n.faults
+	}
 	n.programs = exec.New(exec.Config{}, n.log)
 	n.sandboxes = sandbox.NewManager(sandbox.Config{
 		Node: n.cfg.Name, Incarnation: func() uint64 { return n.cluster.Self().Incarnation },
@@ -195,7 +212,7 @@ func (n *Node) wire(secret, token []byte) error {
 	n.cluster, err = cluster.New(membership, cluster.Options{
 		Transport: rpc.TCP{}, Listener: n.rpcListener, Secret: secret, Replica: replica{n}, Node: n,
 		Inline: n.replicator.Inline, Client: server.ClientHandler(n.table, token),
-		OnEvent: n.onMember, RPC: rpc.Config{MaxMessage: n.cfg.MaxMessage}, Log: n.log,
+		Breaker: breaker, OnEvent: n.onMember, RPC: rpc.Config{MaxMessage: n.cfg.MaxMessage}, Log: n.log,
 	})
 	return err
 }
@@ -209,7 +226,7 @@ func (n *Node) onMember(e cluster.Event) {
 	case cluster.MemberLeft:
 		n.must("drop its rows", n.db.Drop(e.Member, e.Incarnation+1))
 	}
-	data, _ := json.Marshal(map[string]any{"incarnation": e.Incarnation}) // a number always marshals
+	data, _ := jsontext.Marshal(map[string]any{"incarnation": e.Incarnation}) // a number always marshals
 	n.events.Observe(event.Event{Time: e.Time, Type: string(e.Type), Subject: e.Member, Data: data, Why: e.Why})
 }
 
@@ -219,9 +236,19 @@ func (n *Node) onSandbox(e sandbox.Event) {
 		row.Spec = nil // it may be large, and its row has it
 		e.Data = row
 	}
-	data, err := json.Marshal(e.Data)
+	data, err := jsontext.Marshal(e.Data)
 	if err != nil {
 		n.log.Error("event without its data", "type", e.Type, "subject", e.Subject, "err", err)
 	}
 	n.events.Publish(event.Event{Type: string(e.Type), Subject: e.Subject, Data: data, Why: e.Why})
+}
+
+// onFault tells everybody what this node breaks on purpose.
+func (n *Node) onFault(c fault.Change) {
+	e := event.Event{Type: string(operations.FaultInjected), Subject: n.cfg.Name, Why: "by request"}
+	if c.Over {
+		e.Type, e.Why = string(operations.FaultHealed), c.Why
+	}
+	e.Data, _ = jsontext.Marshal(c.Rule) // strings, numbers and times always marshal
+	n.events.Publish(e)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/glassbox-dev/glassbox/cluster"
+	"github.com/glassbox-dev/glassbox/cluster/fault"
 	"github.com/glassbox-dev/glassbox/internal/errs"
 	"github.com/glassbox-dev/glassbox/internal/node"
 	"github.com/glassbox-dev/glassbox/internal/node/nodetest"
@@ -106,6 +107,97 @@ func TestLeavingIsDraining(t *testing.T) {
 		return nodetest.Call[operations.ClusterStatus](t, n1, "cluster.status", nil).Alive == 2
 	}, 5*time.Second, 5*time.Millisecond)
 	require.Empty(t, nodetest.Call[operations.SandboxList](t, n1, "sandbox.list", nil).Sandboxes)
+}
+
+// TestDrainTimeout: programs that do not end in time are killed, so that the
+// node ends.
+func TestDrainTimeout(t *testing.T) {
+	cfg := nodetest.Configs(t, 1)[0]
+	cfg.DrainTimeout = 100 * time.Millisecond
+	n := nodetest.Run(t, cfg)
+	n.WaitReady(t)
+	nodetest.Call[memdb.Sandbox](t, n, "sandbox.create", map[string]any{"id": "deaf", "children": []any{map[string]any{
+		"id": "a", "run": map[string]any{"exec": []string{"sh", "-c", "trap '' TERM; echo ready; while :; do sleep 1; done"}}, "shutdown_ms": 60_000,
+	}}})
+	deaf := worker(t, n, "deaf")
+	require.Eventually(t, func() bool {
+		return len(nodetest.Call[operations.ProcessLogs](t, n, "process.logs", map[string]any{"pid": deaf.PID, "stream": "stdout"}).Entries) == 1
+	}, 5*time.Second, 5*time.Millisecond)
+	begun := time.Now()
+	require.NoError(t, n.Stop())
+	require.Less(t, time.Since(begun), 5*time.Second)
+	require.NoDirExists(t, filepath.Join("/proc", jsonOf(t, deaf.OSPID)))
+	require.Contains(t, n.Log.String(), "their programs are killed")
+}
+
+// TestFaults: a link that is broken on purpose breaks nothing else, is told, and
+// heals.
+func TestFaults(t *testing.T) {
+	configs := nodetest.Configs(t, 3)
+	var nodes []*nodetest.Node
+	for _, c := range configs {
+		c.AllowFaults = true
+		nodes = append(nodes, nodetest.Run(t, c))
+	}
+	for _, n := range nodes {
+		n.WaitReady(t)
+	}
+	n1, n2 := nodes[0], nodes[1]
+	sees := func(n *nodetest.Node, member string, state cluster.State, reach cluster.Reach) func() bool {
+		return func() bool {
+			for _, m := range nodetest.Call[operations.ClusterStatus](t, n, "cluster.status", nil).Nodes {
+				if m.Name == member && m.State == state && m.Reach == reach {
+					return true
+				}
+			}
+			return false
+		}
+	}
+	rule := nodetest.Call[fault.Rule](t, n1, "fault.cut", map[string]any{"peer": "n2", "ttl_ms": 60_000})
+	require.Equal(t, "f1", rule.ID)
+	require.Eventually(t, sees(n1, "n2", cluster.Alive, "via n3"), 10*time.Second, 5*time.Millisecond)
+	require.Eventually(t, sees(n2, "n1", cluster.Alive, "via n3"), 10*time.Second, 5*time.Millisecond)
+	require.Len(t, nodetest.Call[operations.ClusterStatus](t, n1, "cluster.status", nil).Faults, 1)
+	health := nodetest.Call[operations.ClusterHealth](t, nodes[2], "cluster.health", map[string]any{"node": "n1"})
+	require.Contains(t, jsonOf(t, health.Nodes[0].Causes), `"kind":"fault","subject":"n2"`)
+
+	// A write is acknowledged by those that can, and says at once that it was.
+	begun := time.Now()
+	nodetest.Call[memdb.Sandbox](t, n1, "sandbox.create", sleeper("there"))
+	require.Less(t, time.Since(begun), 2*time.Second)
+	err := n1.Client().Call(t.Context(), "node.ping", map[string]any{"node": "n2"}, nil)
+	require.Equal(t, errs.NodeUnavailable, errs.KindOf(err), "%v", err)
+	require.Less(t, time.Since(begun), 2*time.Second)
+
+	healed := nodetest.Call[operations.Healed](t, n1, "fault.heal", nil)
+	require.Len(t, healed.Healed, 1)
+	require.Eventually(t, sees(n1, "n2", cluster.Alive, cluster.ReachDirect), 10*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool {
+		return len(nodetest.Call[operations.SandboxList](t, n2, "sandbox.list", nil).Sandboxes) == 1
+	}, 10*time.Second, 5*time.Millisecond)
+	require.Positive(t, nodetest.Call[operations.Dropped](t, n1, "fault.drop", map[string]any{"peer": "n3"}).Connections)
+	require.Eventually(t, sees(n1, "n3", cluster.Alive, cluster.ReachDirect), 10*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool {
+		told := nodetest.Call[operations.EventList](t, n2, "event.list", map[string]any{"types": []string{"FaultInjected", "FaultHealed"}})
+		return len(told.Events) == 2 && told.Events[1].Why == "healed by request"
+	}, 10*time.Second, 5*time.Millisecond, "everybody is told")
+
+	for kind, call := range map[errs.Kind][2]any{
+		errs.NotFound:     {"fault.cut", map[string]any{"peer": "n9"}},
+		errs.BadParameter: {"fault.delay", map[string]any{"peer": "n2", "ms": 0}},
+	} {
+		require.Equal(t, kind, errs.KindOf(n1.Client().Call(t.Context(), call[0].(string), call[1], nil)))
+	}
+	require.Equal(t, errs.NotFound, errs.KindOf(n1.Client().Call(t.Context(), "fault.heal", map[string]any{"id": "f9"}, nil)))
+}
+
+// TestFaultsAreOff unless the node was started with them.
+func TestFaultsAreOff(t *testing.T) {
+	n1 := nodetest.Start(t, 2)[0]
+	require.Equal(t, errs.Forbidden, errs.KindOf(n1.Client().Call(t.Context(), "fault.cut", map[string]any{"peer": "n2"}, nil)))
+	require.Equal(t, errs.Forbidden, errs.KindOf(n1.Client().Call(t.Context(), "fault.drop", map[string]any{"peer": "n2"}, nil)))
+	require.Equal(t, operations.FaultList{Faults: []fault.Rule{}}, nodetest.Call[operations.FaultList](t, n1, "fault.list", nil))
+	require.Empty(t, nodetest.Call[operations.Healed](t, n1, "fault.heal", nil).Healed)
 }
 
 func jsonOf(t *testing.T, v any) string {

@@ -52,7 +52,7 @@ func (r router) Forward(ctx context.Context, node string, f op.Forwarded) (json.
 	var result json.RawMessage
 	if err := r.n.cluster.Call(ctx, node, runMethod, params, &result); err != nil {
 		e := errs.From(err)
-		if e.Node == "" {
+		if e.Remote && e.Node == "" {
 			e = e.WithNode(node)
 		}
 		return nil, e

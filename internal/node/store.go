@@ -26,6 +26,15 @@ func (s store) PutProcess(row memdb.Process) error {
 	return s.update(func(tx *memdb.Tx) error { return tx.PutProcess(row) })
 }
 
+func (s store) ReplaceProcess(previous string, row memdb.Process) error {
+	return s.update(func(tx *memdb.Tx) error {
+		if err := tx.DeleteProcess(previous); err != nil {
+			return err
+		}
+		return tx.PutProcess(row)
+	})
+}
+
 func (s store) DeleteProcess(pid string) error {
 	return s.update(func(tx *memdb.Tx) error { return tx.DeleteProcess(pid) })
 }

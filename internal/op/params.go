@@ -11,7 +11,7 @@ import (
 	"strings"
 
 	"github.com/glassbox-dev/glassbox/internal/errs"
-	"github.com/glassbox-dev/glassbox/internal/jsonscan"
+	"github.com/glassbox-dev/glassbox/internal/jsontext"
 )
 
 // The parameters that every operation understands.
@@ -136,8 +136,8 @@ func validMembers(raw json.RawMessage) (map[string]json.RawMessage, error) {
 		return nil, errs.New(errs.BadParameter, "parameters are passed by name: params must be an object")
 	}
 	m, twice := map[string]json.RawMessage{}, ""
-	jsonscan.EachMember(raw, func(key, value []byte) {
-		name := jsonscan.Unquote(key)
+	jsontext.EachMember(raw, func(key, value []byte) {
+		name := jsontext.Unquote(key)
 		if _, ok := m[name]; ok {
 			twice = name
 		}
@@ -273,6 +273,8 @@ func kindWord(t reflect.Type) string {
 		return "an object"
 	case reflect.Float32, reflect.Float64:
 		return "a number"
+	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		return "an integer of at least 0"
 	default:
 		return "an integer"
 	}

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/glassbox-dev/glassbox/internal/errs"
-	"github.com/glassbox-dev/glassbox/internal/jsonscan"
+	"github.com/glassbox-dev/glassbox/internal/jsontext"
 )
 
 // fanOutTimeout is what each node gets to answer its share of an Everywhere
@@ -55,7 +55,7 @@ type forwardedHead struct {
 
 // Encode writes the operation as JSON. The params are put in as they are.
 func (f Forwarded) Encode() (json.RawMessage, error) {
-	b, err := json.Marshal(forwardedHead{f.Method, f.TimeoutMS, f.Caller})
+	b, err := jsontext.Marshal(forwardedHead{f.Method, f.TimeoutMS, f.Caller})
 	if err != nil || len(f.Params) == 0 {
 		return b, err
 	}
@@ -72,7 +72,7 @@ func DecodeForwarded(raw json.RawMessage) (Forwarded, error) {
 	f := Forwarded{}
 	var err error
 	read := func(value []byte, target any) { err = errors.Join(err, json.Unmarshal(value, target)) }
-	jsonscan.EachMember(raw, func(key, value []byte) {
+	jsontext.EachMember(raw, func(key, value []byte) {
 		switch string(key) {
 		case `"method"`:
 			read(value, &f.Method)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/glassbox-dev/glassbox/internal/errs"
+	"github.com/glassbox-dev/glassbox/internal/jsontext"
 )
 
 // Parameters of a followed operation.
@@ -24,8 +25,9 @@ type streamSpec struct{ items, cursor string }
 // that it can be followed as a stream. The page is an object with the items
 // under the first name; each item carries its position under the second, which
 // can be passed as the parameter after; next is the position to go on from,
-// and end is true when nothing more can come. The parameter wait_ms makes a
-// read wait for the first item.
+// and end is true when nothing more can come. A member of the page that is
+// named as a parameter takes its place in the next read. The parameter wait_ms
+// makes a read wait for the first item.
 //
 // Streams are thus pulled, one page at a time, also from another node: a slow
 // reader holds up nobody, and one that is gone has nothing to cancel but its
@@ -77,7 +79,7 @@ func (t *Table) Stream(ctx context.Context, req Request, emit func(Item) error) 
 
 // page reads and emits one page and moves the cursor behind it.
 func (t *Table) page(ctx context.Context, o *Op, req Request, m map[string]json.RawMessage, emit func(Item) error) (end bool, err error) {
-	if req.Params, err = json.Marshal(m); err != nil {
+	if req.Params, err = jsontext.Marshal(m); err != nil {
 		return true, err
 	}
 	raw, err := t.Invoke(ctx, req)
@@ -99,6 +101,11 @@ func (t *Table) page(ctx context.Context, o *Op, req Request, m map[string]json.
 		}
 		if err := emit(Item{cursor, item}); err != nil {
 			return true, err
+		}
+	}
+	for name := range m {
+		if value, ok := page[name]; ok {
+			m[name] = value
 		}
 	}
 	if next, ok := page["next"]; ok {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/glassbox-dev/glassbox/internal/errs"
+	"github.com/glassbox-dev/glassbox/internal/jsontext"
 )
 
 // Table is an explicit list of operations and the one way to run them.
@@ -118,6 +119,12 @@ func (o *Op) decode(req Request) (*call, error) {
 
 func (c *call) takeCommon(m map[string]json.RawMessage) error {
 	common := 0
+	for _, name := range []string{nodeParam, timeoutParam} {
+		if string(m[name]) == "null" && c.op.in.field(name) == nil { // as good as not given
+			delete(m, name)
+			common++
+		}
+	}
 	if raw, ok := m[nodeParam]; ok && c.op.in.field(nodeParam) == nil {
 		if err := json.Unmarshal(raw, &c.node); err != nil {
 			return errs.BadParam(nodeParam, "must be the name of a node")
@@ -163,7 +170,7 @@ func marshal(o *Op, out any) (json.RawMessage, error) {
 	if raw, ok := out.(json.RawMessage); ok {
 		return raw, nil
 	}
-	raw, err := json.Marshal(out)
+	raw, err := jsontext.Marshal(out)
 	if err != nil {
 		return nil, errs.Wrap(errs.Internal, err, "the result of %s cannot be written", o.Name)
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/glassbox-dev/glassbox/internal/errs"
+	"github.com/glassbox-dev/glassbox/internal/jsontext"
 )
 
 // FromText turns one parameter written as text (in a path, a query or on the
@@ -46,7 +47,7 @@ func listFromText(name string, elem reflect.Type, values []string) (json.RawMess
 			items = append(items, item)
 		}
 	}
-	return json.Marshal(items)
+	return jsontext.Marshal(items)
 }
 
 func fromText(name string, t reflect.Type, text string) (json.RawMessage, error) {
@@ -55,7 +56,7 @@ func fromText(name string, t reflect.Type, text string) (json.RawMessage, error)
 	}
 	switch t.Kind() {
 	case reflect.String:
-		return json.Marshal(text)
+		return jsontext.Marshal(text)
 	case reflect.Bool:
 		if text == "" { // "?follow" alone means yes
 			text = "true"
@@ -64,19 +65,19 @@ func fromText(name string, t reflect.Type, text string) (json.RawMessage, error)
 		if err != nil {
 			return nil, errs.BadParam(name, "must be true or false, not %q", text)
 		}
-		return json.Marshal(b)
+		return jsontext.Marshal(b)
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
 		n, err := strconv.ParseInt(text, 10, 64)
 		if err != nil {
 			return nil, errs.BadParam(name, "must be an integer, not %q", text)
 		}
-		return json.Marshal(n)
+		return jsontext.Marshal(n)
 	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
 		n, err := strconv.ParseUint(text, 10, 64)
 		if err != nil {
 			return nil, errs.BadParam(name, "must be an integer of at least 0, not %q", text)
 		}
-		return json.Marshal(n)
+		return jsontext.Marshal(n)
 	default:
 		if !json.Valid([]byte(text)) {
 			return nil, errs.BadParam(name, "must be JSON, not %q", text)

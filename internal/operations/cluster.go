@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/glassbox-dev/glassbox/cluster"
+	"github.com/glassbox-dev/glassbox/cluster/fault"
 	"github.com/glassbox-dev/glassbox/internal/event"
 	"github.com/glassbox-dev/glassbox/internal/op"
 )
@@ -24,6 +25,7 @@ type ClusterStatus struct {
 	Partition  string           `json:"partition"` // whole, partial or minority
 	UptimeS    float64          `json:"uptime_s"`
 	Version    string           `json:"version"`
+	Faults     []fault.Rule     `json:"faults,omitempty"` // broken on purpose by this node
 }
 
 // ClusterHealthParams says how much to tell.
@@ -58,7 +60,7 @@ func (d Deps) status() ClusterStatus {
 	members := d.Members()
 	s := ClusterStatus{
 		Cluster: d.Cluster, Node: d.Self, Nodes: members, Configured: len(members), Partition: partitionOf(members),
-		UptimeS: time.Since(d.Started).Seconds(), Version: d.Version,
+		UptimeS: time.Since(d.Started).Seconds(), Version: d.Version, Faults: d.faults(),
 	}
 	s.Ready, s.WaitsFor = d.Ready()
 	for _, m := range members {
@@ -76,6 +78,12 @@ const historyLength = 20
 func (d Deps) health(ctx context.Context, in ClusterHealthParams) (ClusterHealth, error) {
 	members := d.Members()
 	own := NodeHealth{Node: d.Self, Causes: append(causesOf(members), d.Causes()...)}
+	for _, r := range d.faults() {
+		own.Causes = append(own.Causes, Cause{
+			Kind: "fault", Subject: r.Peer, Severity: Warning, Since: r.Since,
+			Message: fmt.Sprintf("%s of the link to %s (%s), on purpose, until %s", r.Kind, r.Peer, r.Direction, r.Until.Format(time.TimeOnly)),
+		})
+	}
 	if ready, waitsFor := d.Ready(); !ready {
 		own.Causes = append(own.Causes, Cause{Kind: "not_ready", Subject: d.Self, Severity: Serious, Message: fmt.Sprint("waits for ", waitsFor)})
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/glassbox-dev/glassbox/cluster"
+	"github.com/glassbox-dev/glassbox/cluster/fault"
 	"github.com/glassbox-dev/glassbox/internal/event"
 	"github.com/glassbox-dev/glassbox/internal/op"
 	"github.com/glassbox-dev/glassbox/memdb"
@@ -24,6 +25,8 @@ type Deps struct {
 	DB        *memdb.DB
 	Sandboxes *sandbox.Manager
 	Events    *event.Log
+	// Faults is nil where the node breaks nothing on purpose.
+	Faults *fault.Table
 	// Ready says whether this node has joined; if not, what it waits for.
 	Ready func() (ok bool, waitsFor []string)
 	// Acknowledged waits until all live members have this node's rows as they
@@ -44,7 +47,7 @@ type Deps struct {
 // All lists the operations of the table.
 func All(d Deps) []*op.Op {
 	var all []*op.Op
-	for _, ops := range [][]*op.Op{clusterOps(d), nodeOps(d), processOps(d), sandboxOps(d), eventOps(d), discoverOps(d)} {
+	for _, ops := range [][]*op.Op{clusterOps(d), nodeOps(d), processOps(d), sandboxOps(d), eventOps(d), faultOps(d), discoverOps(d)} {
 		all = append(all, ops...)
 	}
 	return all

@@ -2,12 +2,12 @@ package operations
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"time"
 
 	"github.com/glassbox-dev/glassbox/internal/errs"
 	"github.com/glassbox-dev/glassbox/internal/event"
+	"github.com/glassbox-dev/glassbox/internal/jsontext"
 	"github.com/glassbox-dev/glassbox/internal/op"
 )
 
@@ -16,6 +16,12 @@ type EventFilter struct {
 	Types   []string `json:"types" doc:"only these types, such as MemberFailed"`
 	Subject string   `json:"subject" doc:"only those about this node, sandbox or process"`
 	After   string   `json:"after" doc:"go on behind the event with this id; now begins at the end of the history"`
+}
+
+// EventSubscribeParams says which events to be told.
+type EventSubscribeParams struct {
+	EventFilter
+	Node string `json:"node" doc:"the node whose view is told; the one asked if not given"`
 }
 
 // EventListParams says which events to read.
@@ -55,12 +61,12 @@ func eventOps(d Deps) []*op.Op {
 			Description: "On a WebSocket or TCP connection each event comes as a notification `event` with the subscription's id; `end` tells " +
 				"that it is over. Over REST this is an event stream (SSE) that resumes with `Last-Event-ID`.",
 			Errors: []errs.Kind{errs.NotAcceptable, errs.RateLimited},
-		}, func(ctx context.Context, in EventFilter) (Subscription, error) {
+		}, func(ctx context.Context, in EventSubscribeParams) (Subscription, error) {
 			subscriptions, err := op.SubscriptionsFrom(ctx)
 			if err != nil {
 				return Subscription{}, err
 			}
-			params, err := json.Marshal(in.given())
+			params, err := jsontext.Marshal(in.given())
 			if err != nil {
 				return Subscription{}, err
 			}
@@ -80,9 +86,12 @@ func eventOps(d Deps) []*op.Op {
 	}
 }
 
-// given returns the filter as parameters, without what was not given.
-func (f EventFilter) given() map[string]any {
+// given returns the parameters without what was not given.
+func (f EventSubscribeParams) given() map[string]any {
 	m := map[string]any{}
+	if f.Node != "" {
+		m["node"] = f.Node
+	}
 	if len(f.Types) > 0 {
 		m["types"] = f.Types
 	}

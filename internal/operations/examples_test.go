@@ -19,9 +19,9 @@ import (
 
 func TestMain(m *testing.M) { nodetest.Main(m) }
 
-// withoutExample are the operations that an example cannot show: one needs a
-// connection that stays, one ends the node.
-var withoutExample = []string{"event.subscribe", "event.unsubscribe", "node.leave"}
+// withoutExample are the operations that an example cannot show: they need a
+// connection that stays, end the node, or break what is asked for next.
+var withoutExample = []string{"event.subscribe", "event.unsubscribe", "node.leave", "fault.cut", "fault.delay", "fault.drop"}
 
 // lifeCycle is the order in which examples that build on each other are run:
 // first what makes the sandbox, then what looks at it, then what ends it.

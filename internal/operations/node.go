@@ -67,7 +67,7 @@ func nodeOps(d Deps) []*op.Op {
 			Description: "The smallest operation there is, for trying the way to a node and for measuring it.",
 			Examples:    []op.Example{{Summary: "a word", Params: `{"node":"${node}","payload":"hello"}`}},
 		}, func(_ context.Context, in PingParams) (Pong, error) {
-			return Pong{d.Self, in.Payload}, nil
+			return Pong{d.Self, in.Payload}, sabotage()
 		}),
 		op.Define(op.Spec{
 			Name: "node.call", Summary: "Run any operation on a node", Method: http.MethodPost, Path: "/cluster/nodes/:node/call",
@@ -76,6 +76,9 @@ func nodeOps(d Deps) []*op.Op {
 			Errors:      []errs.Kind{errs.MethodNotFound},
 			Examples:    []op.Example{{Summary: "a ping", Params: `{"node":"${node}","method":"node.ping","params":{"node":"${node}","payload":1}}`}},
 		}, func(ctx context.Context, in NodeCallParams) (json.RawMessage, error) {
+			if in.Method == "node.call" { // else one request could go round the cluster for ever
+				return nil, errs.BadParam("method", "node.call does not call itself; name the operation that is meant")
+			}
 			return d.Table().Invoke(ctx, op.Request{Method: in.Method, Params: in.Params, Caller: op.CallerFrom(ctx)})
 		}),
 		op.Define(op.Spec{

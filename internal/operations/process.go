@@ -5,9 +5,11 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/glassbox-dev/glassbox/cluster"
 	"github.com/glassbox-dev/glassbox/internal/errs"
 	"github.com/glassbox-dev/glassbox/internal/op"
 	"github.com/glassbox-dev/glassbox/memdb"
@@ -61,6 +63,8 @@ type ProcessLogsParams struct {
 
 // ProcessLogs is what a process, and its predecessors in the slot, printed.
 type ProcessLogs struct {
+	// PID is the process the slot has now: who goes on reading asks for that.
+	PID     string             `json:"pid"`
 	Entries []sandbox.LogEntry `json:"entries"`
 	Next    uint64             `json:"next"`             // go on after this one
 	Missed  uint64             `json:"missed,omitempty"` // lines no longer kept
@@ -133,6 +137,10 @@ const sortableTime = "2006-01-02T15:04:05.000000000"
 func key(parts ...string) string { return strings.Join(parts, "\x00") }
 
 func (d Deps) listProcesses(_ context.Context, in ProcessListParams) (ProcessList, error) {
+	isNode := func(m cluster.Member) bool { return m.Name == in.Node }
+	if in.Node != "" && !slices.ContainsFunc(d.Members(), isNode) {
+		return ProcessList{}, errs.New(errs.NotFound, "no node %q in this cluster; cluster.status lists them", in.Node)
+	}
 	rows := keep(d.DB.View().Processes(), func(row memdb.Process) bool {
 		return (in.Node == "" || in.Node == row.Node) && (in.Sandbox == "" || in.Sandbox == row.Sandbox) &&
 			(in.Name == "" || in.Name == row.Name) && (in.State == "" || in.State == string(row.State)) && (in.Type == "" || in.Type == string(row.Type))
@@ -144,7 +152,7 @@ func (d Deps) listProcesses(_ context.Context, in ProcessListParams) (ProcessLis
 }
 
 func (d Deps) readLogs(ctx context.Context, in ProcessLogsParams) (ProcessLogs, error) {
-	log, err := d.Sandboxes.Logs(in.PID)
+	log, current, err := d.Sandboxes.Logs(in.PID)
 	if err != nil {
 		return ProcessLogs{}, err
 	}
@@ -153,15 +161,12 @@ func (d Deps) readLogs(ctx context.Context, in ProcessLogsParams) (ProcessLogs, 
 		ctx, cancel = context.WithTimeout(ctx, time.Duration(in.WaitMS)*time.Millisecond)
 		defer cancel()
 	}
-	logs := ProcessLogs{Entries: []sandbox.LogEntry{}, Next: in.After}
+	logs := ProcessLogs{PID: current, Entries: []sandbox.LogEntry{}}
 	entries, next, missed, err := log.Read(ctx, in.After, in.Limit, in.WaitMS > 0)
-	switch {
-	case errors.Is(err, io.EOF):
-		logs.End = true
-	case err != nil && ctx.Err() == nil:
+	if err != nil && !errors.Is(err, io.EOF) && ctx.Err() == nil {
 		return logs, err
 	}
-	logs.Next, logs.Missed = next, missed
+	logs.Next, logs.Missed, logs.End = next, missed, log.Ended(next)
 	for _, entry := range entries {
 		if in.Stream == "" || in.Stream == string(entry.Stream) {
 			logs.Entries = append(logs.Entries, entry)

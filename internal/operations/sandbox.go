@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/glassbox-dev/glassbox/internal/errs"
+	"github.com/glassbox-dev/glassbox/internal/jsontext"
 	"github.com/glassbox-dev/glassbox/internal/op"
 	"github.com/glassbox-dev/glassbox/memdb"
 	"github.com/glassbox-dev/glassbox/sandbox"
@@ -34,7 +35,7 @@ func (p *SandboxCreateParams) DecodeParams(members map[string]json.RawMessage) e
 			spec[name] = raw
 		}
 	}
-	raw, err := json.Marshal(spec)
+	raw, err := jsontext.Marshal(spec)
 	if err != nil {
 		return errs.Wrap(errs.BadParameter, err, "the spec cannot be read")
 	}
@@ -115,10 +116,12 @@ func sandboxOps(d Deps) []*op.Op {
 
 // placeSandbox picks the node a new sandbox runs on.
 func (d Deps) placeSandbox(_ context.Context, in SandboxCreateParams) (string, error) {
-	for _, row := range d.DB.View().Sandboxes() {
-		if row.ID == in.ID {
-			return "", errs.New(errs.AlreadyExists, "sandbox %q already exists on node %s; destroy it first, or choose another id", in.ID, row.Node)
+	if row, taken := d.DB.View().Sandbox(in.ID); taken {
+		advice := "destroy it first, or choose another id"
+		if row.Status == memdb.SandboxUnknown {
+			advice = "it keeps the id until that node is back (" + row.Why + "); choose another id"
 		}
+		return "", errs.New(errs.AlreadyExists, "sandbox %q already exists on node %s; %s", in.ID, row.Node, advice)
 	}
 	if in.Placement != nil && in.Placement.Node != "" {
 		return in.Placement.Node, nil
@@ -139,6 +142,10 @@ func (d Deps) sandboxOwner(_ context.Context, in SandboxParams) (string, error) 
 	row, ok := d.DB.View().Sandbox(in.ID)
 	if !ok {
 		return "", errs.New(errs.NotFound, "no sandbox %q on any node; sandbox.list shows which there are", in.ID)
+	}
+	if row.Status == memdb.SandboxUnknown {
+		return "", errs.New(errs.NodeUnavailable, "sandbox %q is on node %s, which cannot be asked now; try again when it is back", in.ID, row.Node).
+			WithWhy("%s", row.Why)
 	}
 	return row.Node, nil
 }

@@ -13,22 +13,23 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"syscall"
 	"time"
 
 	"github.com/glassbox-dev/glassbox/internal/errs"
+	"github.com/glassbox-dev/glassbox/internal/jsontext"
 )
-
-// pollWait is how long one read of a stream waits for something to come.
-const pollWait = 10 * time.Second
 
 // Client is a node's API. Its fields are set before it is used.
 type Client struct {
-	Addr  string // host:port of the node's HTTP
+	Addr  string // of the node's HTTP, as ParseAddr takes it
 	Token string // "" shows none
+	// PollTimeout bounds one read of a stream; 0 is 15 s. Two thirds of it, at
+	// most 10 s, are spent waiting for something to come; a node that is silent
+	// for longer than all of it is taken for lost.
+	PollTimeout time.Duration
 	// HTTP does the requests; nil is http.DefaultClient.
 	HTTP *http.Client
 }
@@ -53,32 +54,63 @@ type response struct {
 // Call runs an operation. result is a pointer to unmarshal into, a
 // *json.RawMessage to get it as it is, or nil.
 func (c *Client) Call(ctx context.Context, method string, params, result any) error {
-	body, err := json.Marshal(request{"2.0", 1, method, params})
+	body, err := jsontext.Marshal(request{"2.0", 1, method, params})
 	if err != nil {
 		return errs.Wrap(errs.BadParameter, err, "the parameters of %s cannot be written as JSON", method)
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+c.Addr+"/rpc", bytes.NewReader(body))
+	r, err := c.newRequest(ctx, http.MethodPost, "/rpc", bytes.NewReader(body))
 	if err != nil {
-		return errs.Wrap(errs.BadParameter, err, "%q is not the address of a node", c.Addr)
+		return err
 	}
 	r.Header.Set("Content-Type", "application/json")
 	if c.Token != "" {
 		r.Header.Set("Authorization", "Bearer "+c.Token)
 	}
+	_, raw, err := c.do(r)
+	if err != nil {
+		return err
+	}
+	return decode(c.Addr, method, raw, result)
+}
+
+// Live demands a sign of life, which needs no token and shows none. That a
+// connection is accepted is none: the kernel does so for a frozen process.
+func (c *Client) Live(ctx context.Context) error {
+	r, err := c.newRequest(ctx, http.MethodGet, "/livez", nil)
+	if err != nil {
+		return err
+	}
+	status, raw, err := c.do(r)
+	if err == nil && status != http.StatusOK {
+		return errs.New(errs.Internal, "what answers at %s is no Glassbox node: %.80q", c.Addr, raw)
+	}
+	return err
+}
+
+func (c *Client) newRequest(ctx context.Context, method, path string, body io.Reader) (*http.Request, error) {
+	addr, err := ParseAddr(c.Addr)
+	if err != nil {
+		return nil, err
+	}
+	return http.NewRequestWithContext(ctx, method, "http://"+addr+path, body)
+}
+
+// do returns the status and the body of the answer.
+func (c *Client) do(r *http.Request) (int, []byte, error) {
 	hc := c.HTTP
 	if hc == nil {
 		hc = http.DefaultClient
 	}
 	answer, err := hc.Do(r)
 	if err != nil {
-		return c.unreachable(ctx, err)
+		return 0, nil, c.unreachable(r.Context(), err)
 	}
 	defer answer.Body.Close()
 	raw, err := io.ReadAll(answer.Body)
 	if err != nil {
-		return errs.Wrap(errs.ConnectionLost, err, "the answer of %s broke off", c.Addr)
+		return 0, nil, errs.Wrap(errs.ConnectionLost, err, "the answer of %s broke off", c.Addr)
 	}
-	return decode(c.Addr, method, raw, result)
+	return answer.StatusCode, raw, nil
 }
 
 func (c *Client) unreachable(ctx context.Context, err error) error {
@@ -122,61 +154,4 @@ func decode(addr, method string, raw []byte, result any) error {
 		}
 		return nil
 	}
-}
-
-// Stream follows a followed operation (event.list, process.logs): emit gets
-// each item and the cursor behind it. It returns nil at the end of the
-// sequence, and the error of the context, of a read or of emit otherwise. To go
-// on after an error, pass the last cursor as the parameter after.
-func (c *Client) Stream(ctx context.Context, method string, params map[string]any, emit func(cursor string, item json.RawMessage) error) error {
-	p := map[string]any{}
-	for name, value := range params {
-		p[name] = value
-	}
-	p["wait_ms"] = pollWait.Milliseconds()
-	for {
-		var page map[string]json.RawMessage
-		if err := c.Call(ctx, method, p, &page); err != nil {
-			return err
-		}
-		items, err := itemsOf(page)
-		if err != nil {
-			return fmt.Errorf("%s: %w", method, err)
-		}
-		for _, item := range items {
-			if err := emit(cursorOf(item), item); err != nil {
-				return err
-			}
-		}
-		if string(page["end"]) == "true" {
-			return nil
-		}
-		p["after"] = page["next"]
-	}
-}
-
-// itemsOf finds the items: the one array of the page that is not its errors.
-func itemsOf(page map[string]json.RawMessage) ([]json.RawMessage, error) {
-	for name, raw := range page {
-		var items []json.RawMessage
-		if name != "errors" && bytes.HasPrefix(raw, []byte("[")) {
-			err := json.Unmarshal(raw, &items)
-			return items, err
-		}
-	}
-	return nil, errs.New(errs.NotAcceptable, "the operation cannot be followed: its result is no page")
-}
-
-func cursorOf(item json.RawMessage) string {
-	var at struct {
-		ID  string      `json:"id"`
-		Seq json.Number `json:"seq"`
-	}
-	if json.Unmarshal(item, &at) != nil {
-		return ""
-	}
-	if at.ID != "" {
-		return at.ID
-	}
-	return at.Seq.String()
 }

@@ -2,20 +2,22 @@ package exec
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// maxPacket bounds a message, in bytes: the socket's buffer must hold it.
-const maxPacket = 128 << 10
+// maxPacket bounds a message, in bytes: the socket's buffer must hold it. The
+// largest is a start: maxProgram in base64, and two paths of up to 4 KiB that may
+// have to be escaped.
+const maxPacket = 320 << 10
 
-// errTooLarge says that a message is over maxPacket.
-var errTooLarge = fmt.Errorf("the message is over the limit of %d bytes", maxPacket)
+// errTooLarge says that the kernel does not take a message of this size.
+var errTooLarge = errors.New("the kernel takes no message of this size to the guardian: raise sysctl net.core.wmem_max to 212992, its default")
 
 // Operations of a message.
 const (
@@ -26,6 +28,8 @@ const (
 	opKill        = "kill"         // node: kill the whole tree; the answer is exited
 	opExited      = "exited"       // guardian: it ended, and nothing of it is left
 	opMembers     = "members"      // guardian: processes of trees that cannot be told from outside
+	opPing        = "ping"         // node: are you there?
+	opPong        = "pong"         // guardian: yes
 )
 
 // message is one packet between node and guardian. Which fields are used is
@@ -34,8 +38,8 @@ type message struct {
 	Op        string     `json:"op"`
 	ID        string     `json:"id,omitempty"` // the tree's: Glassbox's pid
 	Path      string     `json:"path,omitempty"`
-	Argv      []string   `json:"argv,omitempty"`
-	Env       []string   `json:"env,omitempty"`
+	Argv      []byte     `json:"argv,omitempty"` // packed
+	Env       []byte     `json:"env,omitempty"`  // packed
 	Dir       string     `json:"dir,omitempty"`
 	OSPID     int        `json:"os_pid,omitempty"`
 	Birth     uint64     `json:"birth,omitempty"` // of OSPID
@@ -48,13 +52,12 @@ type message struct {
 
 // conn is one end of the socket between node and guardian.
 type conn struct {
-	unix    *net.UnixConn
-	timeout time.Duration // of a send; zero waits for ever
-	buf     []byte        // of recv
+	unix *net.UnixConn
+	buf  []byte // of recv
 }
 
 // newConn takes over the file of a SOCK_SEQPACKET socket.
-func newConn(f *os.File, timeout time.Duration) (*conn, error) {
+func newConn(f *os.File) (*conn, error) {
 	defer f.Close()
 	c, err := net.FileConn(f)
 	if err != nil {
@@ -65,11 +68,17 @@ func newConn(f *os.File, timeout time.Duration) (*conn, error) {
 		c.Close()
 		return nil, fmt.Errorf("%s is no unix packet socket", f.Name())
 	}
-	return &conn{unix: u, timeout: timeout, buf: make([]byte, maxPacket+1)}, nil
+	// The kernel doubles it, and bounds it by net.core.wmem_max without a word.
+	if err := u.SetWriteBuffer(maxPacket/2 + 4<<10); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return &conn{unix: u, buf: make([]byte, maxPacket+1)}, nil
 }
 
-// send sends one message and passes descriptors along. It may be called from several
-// goroutines at once.
+// send sends one message, whole or not at all, and passes descriptors along. It
+// waits while the other end is behind with reading, and fails when that is gone.
+// It may be called from several goroutines at once.
 func (c *conn) send(m message, fds ...int) error {
 	raw, err := json.Marshal(m)
 	if err != nil {
@@ -82,12 +91,10 @@ func (c *conn) send(m message, fds ...int) error {
 	if len(fds) > 0 {
 		rights = unix.UnixRights(fds...)
 	}
-	if c.timeout > 0 {
-		if err := c.unix.SetWriteDeadline(time.Now().Add(c.timeout)); err != nil {
-			return err
-		}
-	}
 	_, _, err = c.unix.WriteMsgUnix(raw, rights, nil)
+	if errors.Is(err, unix.EMSGSIZE) || errors.Is(err, unix.ENOBUFS) {
+		return errTooLarge
+	}
 	return err
 }
 

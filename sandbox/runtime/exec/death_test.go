@@ -5,9 +5,11 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	osexec "os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -15,6 +17,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/glassbox-dev/glassbox/internal/errs"
 	"github.com/glassbox-dev/glassbox/memdb"
 	"github.com/glassbox-dev/glassbox/sandbox"
 	"github.com/glassbox-dev/glassbox/sandbox/runtime/exec"
@@ -69,30 +72,53 @@ func TestGuardianIsSmall(t *testing.T) {
 	}
 }
 
-// standInNode is a node that starts trees until it is killed.
+// A guardian that dies at once is started when a program wants it, and then not
+// without a pause.
+func TestGuardianThatDiesAtOnce(t *testing.T) {
+	started := filepath.Join(t.TempDir(), "started")
+	r := startRuntime(t, exec.Config{Command: []string{"/bin/sh", "-c", "echo >>" + started}})
+	times := func() int {
+		raw, _ := os.ReadFile(started)
+		return len(raw)
+	}
+	began := time.Now()
+	for range 6 {
+		eventually(t, "the start fails", func() bool {
+			_, err := r.Start(t.Context(), sh("true"))
+			require.Error(t, err)
+			return errs.KindOf(err) == errs.NodeUnavailable
+		})
+	}
+	tries := times()
+	require.GreaterOrEqual(t, time.Since(began), (50+100+200+400+800)*time.Millisecond)
+	require.Less(t, tries, 12)
+	<-time.After(1500 * time.Millisecond)
+	require.Equal(t, tries, times(), "nothing wants one")
+}
+
+// standInNode is a node that starts trees until it is killed. Its arguments are
+// the mark of their pids, and its name.
 func standInNode() {
-	r := exec.New(exec.Config{Command: guardianCommand()}, nil)
+	r := exec.New(exec.Config{Command: guardianCommand(), Node: os.Args[3]}, slog.New(slog.NewTextHandler(os.Stderr, nil)))
 	go r.Run(context.Background())
 	go func() { // it ends with its test at the latest
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		os.Exit(1)
 	}()
-	mark, told := os.Args[2], false
-	for n := 0; ; n++ {
+	for n := 0; ; {
 		script := treeOfFour
 		if n%2 == 1 {
 			script = "sleep 0.01"
 		}
 		p, err := r.Start(context.Background(), sandbox.Task{
-			PID: fmt.Sprintf("%s.%d", mark, n), Exec: []string{"sh", "-c", script},
+			PID: fmt.Sprintf("%s.%d", os.Args[2], n), Exec: []string{"sh", "-c", script},
 		})
 		if err != nil {
-			continue
+			continue // Run has not begun yet
 		}
-		if !told {
+		if n == 0 {
 			guardian, _ := r.Guardian()
 			fmt.Println(guardian)
-			told = true
 		}
 		if n%3 == 0 {
 			go p.Kill(context.Background())
@@ -100,7 +126,32 @@ func standInNode() {
 		if n > 30 {
 			<-p.Done()
 		}
+		n++
 	}
+}
+
+// startStandInNode starts a node and its first program; the programs' pids are
+// <name>.<incarnation>.0, .1 …
+func startStandInNode(t *testing.T, name string, incarnation int) (node *osexec.Cmd, guardian int, log *logged) {
+	t.Helper()
+	log = &logged{}
+	node = osexec.Command(os.Args[0], "stand-in-node", fmt.Sprintf("%s.%d", name, incarnation), name)
+	node.Stderr = log
+	out, err := node.StdoutPipe()
+	require.NoError(t, err)
+	hold, err := node.StdinPipe()
+	require.NoError(t, err)
+	require.NoError(t, node.Start())
+	t.Cleanup(func() {
+		_ = hold.Close() // not before, or the node ends
+		_ = node.Process.Kill()
+		_ = node.Wait()
+	})
+	line, err := bufio.NewReader(out).ReadString('\n')
+	require.NoError(t, err)
+	_, err = fmt.Sscan(line, &guardian)
+	require.NoError(t, err)
+	return node, guardian, log
 }
 
 func TestKilledNodeLeavesNothing(t *testing.T) {
@@ -109,23 +160,12 @@ func TestKilledNodeLeavesNothing(t *testing.T) {
 		rounds = 3
 	}
 	for round := range rounds {
-		mark := fmt.Sprintf("killed%d.%d", os.Getpid(), round)
-		node := osexec.Command(os.Args[0], "stand-in-node", mark)
-		out, err := node.StdoutPipe()
-		require.NoError(t, err)
-		_, err = node.StdinPipe()
-		require.NoError(t, err)
-		require.NoError(t, node.Start())
-		line, err := bufio.NewReader(out).ReadString('\n')
-		require.NoError(t, err)
-		var guardian int
-		_, err = fmt.Sscan(line, &guardian)
-		require.NoError(t, err)
+		name := fmt.Sprintf("killed%d", os.Getpid())
+		node, guardian, _ := startStandInNode(t, name, round)
 		<-time.After(time.Duration(rand.IntN(80)) * time.Millisecond) // any moment
 		require.NoError(t, node.Process.Kill())
-		_, _ = io.Copy(io.Discard, out)
 		_ = node.Wait()
 		eventually(t, "the guardian ends", func() bool { return !alive(guardian) })
-		require.Empty(t, marked(mark+"."), "round %d", round)
+		require.Empty(t, marked(name+"."), "round %d", round)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/glassbox-dev/glassbox/internal/errs"
 	"github.com/glassbox-dev/glassbox/memdb"
@@ -83,6 +84,50 @@ func TestSignalsAreNotIgnoredInPrograms(t *testing.T) {
 	for _, line := range lines(t, task.Log) {
 		require.Equal(t, "0000000000000000", strings.Fields(line)[1], line)
 	}
+}
+
+// A program that became root could not be killed by a guardian that is not.
+func TestProgramsGainNoPrivileges(t *testing.T) {
+	r := startRuntime(t, exec.Config{})
+	task := sh(`grep NoNewPrivs /proc/self/status`)
+	exit(t, start(t, r, task))
+	require.Equal(t, []string{"NoNewPrivs:\t1"}, lines(t, task.Log))
+}
+
+// Whatever bytes they are made of: as large as a spec may have them.
+func TestLargeArguments(t *testing.T) {
+	r := startRuntime(t, exec.Config{})
+	const size = 96 << 10
+	for _, char := range []string{"x", "&", "\x01", "\\"} {
+		task := sh(`printf %s "$1" | wc -c`)
+		task.Exec = append(task.Exec, "sh", strings.Repeat(char, size-30))
+		exit(t, start(t, r, task))
+		require.Equal(t, []string{strconv.Itoa(size - 30)}, lines(t, task.Log), "%q", char)
+	}
+	task := sh(`echo $#`)
+	task.Exec = append(task.Exec, strings.Split(strings.Repeat("\x01,", size-30), ",")...)
+	exit(t, start(t, r, task))
+	require.Equal(t, []string{strconv.Itoa(size - 30)}, lines(t, task.Log), "one byte each, and the last none")
+}
+
+func TestNoMoreOpenFiles(t *testing.T) {
+	r := startRuntime(t, exec.Config{})
+	exit(t, start(t, r, sh("true")))
+	var limit unix.Rlimit
+	require.NoError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
+	t.Cleanup(func() { require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)) })
+	require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 64, Max: limit.Max}))
+	for {
+		f, err := os.Open(os.DevNull)
+		if err != nil {
+			require.ErrorIs(t, err, unix.EMFILE)
+			break
+		}
+		defer f.Close()
+	}
+	_, err := r.Start(t.Context(), sh("true"))
+	require.Equal(t, errs.Internal, errs.KindOf(err))
+	require.ErrorContains(t, err, "ulimit -n")
 }
 
 func TestStartErrors(t *testing.T) {

@@ -3,14 +3,14 @@ package exec
 // forest knows which process belongs to which tree. A tree is a root and its
 // descendants. A descendant whose parent ends falls to the keeper (the
 // guardian, or the node after it) and is then told by what was known of it, by
-// its session, or by the mark in its environment.
+// its session, or by what it shows: its brand, or the mark in its environment.
 //
 // It is pure: it judges tables, and asks for marks through a function.
 type forest struct {
 	keeper int // the process to which orphans fall
 	roots  map[int]string
-	known  map[identity]string // members seen, by tree
-	mark   func(pid int) string
+	known  map[identity]string  // members seen, by tree
+	mark   func(pid int) string // the tree a process shows to be of
 }
 
 func newForest(keeper int, mark func(pid int) string) *forest {

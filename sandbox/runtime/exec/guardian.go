@@ -33,7 +33,7 @@ func GuardianMain() int {
 	// Every program dies with the thread that started it: so one that stays.
 	runtime.LockOSThread()
 	debug.SetGCPercent(25) // it has little to do, and is to stay small
-	c, err := newConn(os.NewFile(guardianSocket, "the guardian's socket"), 0)
+	c, err := newConn(os.NewFile(guardianSocket, "the guardian's socket"))
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "the guardian is started by a node, not by hand: descriptor %d: %v\n", guardianSocket, err)
 		return 2
@@ -41,6 +41,14 @@ func GuardianMain() int {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		fmt.Fprintf(os.Stderr, "the guardian could not become a subreaper: %v\n", err)
 		return 1
+	}
+	// A program that becomes root while the guardian is not could not be killed.
+	// All programs inherit this: it is of the thread that starts them.
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		fmt.Fprintf(os.Stderr, "programs may gain privileges, and then cannot be killed: %v\n", err)
+	}
+	if err := nameGuardian(); err != nil {
+		fmt.Fprintf(os.Stderr, "the guardian cannot be told by its name: %v\n", err)
 	}
 	// What the node was itself started with must not reach the programs.
 	_ = unix.CloseRange(guardianSocket, ^uint(0), unix.CLOSE_RANGE_CLOEXEC)
@@ -67,6 +75,7 @@ type guardian struct {
 	ending   bool                   // the node is gone
 	swept    time.Time              // when the last sweep began
 	told     []identity             // the elusive members last told, to tell only changes
+	killed   map[identity]bool      // and not gone yet
 }
 
 // packet is a message with what came along.
@@ -79,6 +88,7 @@ type packet struct {
 type guarded struct {
 	id        string
 	root      identity
+	brand     brand
 	exited    bool // the root is a zombie, not reaped: it holds its pid
 	dying     bool // to be killed as a whole
 	clean     int  // looks in a row that saw nothing of it
@@ -89,8 +99,9 @@ func newGuardian(c *conn) *guardian {
 	g := &guardian{
 		node: c, packets: make(chan packet), children: make(chan os.Signal, 1),
 		trees: make(map[string]*guarded), strays: make(map[identity]time.Time),
-		forest: newForest(os.Getpid(), readMark),
+		killed: make(map[identity]bool),
 	}
+	g.forest = newForest(os.Getpid(), g.shown)
 	signal.Notify(g.children, unix.SIGCHLD)
 	// It ends with its node and with nothing else. A handler, and not ignoring,
 	// because what is ignored stays so in the programs.
@@ -165,6 +176,8 @@ func (g *guardian) handle(p packet) {
 			t.dying = true
 			g.pace = 0
 		}
+	case opPing:
+		g.tell(message{Op: opPong})
 	default:
 		closeAll(p.fds)
 	}
@@ -173,6 +186,7 @@ func (g *guardian) handle(p packet) {
 // start forks a program and answers.
 func (g *guardian) start(p packet) {
 	defer closeAll(p.fds)
+	b := nextBrand() // of this process too, until the next one
 	root, err := g.fork(p)
 	if err != nil {
 		var number syscall.Errno
@@ -180,9 +194,22 @@ func (g *guardian) start(p packet) {
 		g.tell(message{Op: opStartFailed, ID: p.ID, Error: err.Error(), Code: int(number)})
 		return
 	}
-	g.trees[p.ID] = &guarded{id: p.ID, root: root, dying: g.ending}
+	g.trees[p.ID] = &guarded{id: p.ID, root: root, brand: b, dying: g.ending}
 	g.forest.plant(p.ID, root)
 	g.tell(message{Op: opStarted, ID: p.ID, OSPID: root.PID, Birth: root.Birth})
+}
+
+// shown tells the tree that a process shows to be of: by its brand, or else by
+// the mark in its environment, which it could have changed.
+func (g *guardian) shown(pid int) string {
+	if b := readBrand(pid); b != unbranded {
+		for _, t := range g.trees {
+			if t.brand == b {
+				return t.id
+			}
+		}
+	}
+	return readMark(pid)
 }
 
 func (g *guardian) fork(p packet) (identity, error) {
@@ -194,8 +221,8 @@ func (g *guardian) fork(p packet) (identity, error) {
 		return identity{}, fmt.Errorf("open %s: %w", os.DevNull, err)
 	}
 	defer syscall.Close(null)
-	pid, err := syscall.ForkExec(p.Path, p.Argv, &syscall.ProcAttr{
-		Dir: p.Dir, Env: p.Env,
+	pid, err := syscall.ForkExec(p.Path, unpack(p.Argv), &syscall.ProcAttr{
+		Dir: p.Dir, Env: unpack(p.Env),
 		Files: []uintptr{uintptr(null), uintptr(p.fds[0]), uintptr(p.fds[1])},
 		Sys:   &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL},
 	})

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -42,10 +44,43 @@ func guardianCommand() []string {
 // startRuntime runs a runtime until the test ends.
 func startRuntime(t *testing.T, cfg exec.Config) *exec.Runtime {
 	t.Helper()
+	r, _ := startLoggedRuntime(t, cfg)
+	return r
+}
+
+// logged collects what a runtime logs.
+type logged struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *logged) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+// lines returns the lines with a text in them.
+func (l *logged) lines(with string) []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var found []string
+	for line := range strings.Lines(l.text.String()) {
+		if strings.Contains(line, with) {
+			found = append(found, line)
+		}
+	}
+	return found
+}
+
+// startLoggedRuntime is startRuntime for a test that reads the log.
+func startLoggedRuntime(t *testing.T, cfg exec.Config) (*exec.Runtime, *logged) {
+	t.Helper()
 	if cfg.Command == nil {
 		cfg.Command = guardianCommand()
 	}
-	r := exec.New(cfg, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	log := &logged{}
+	r := exec.New(cfg, slog.New(slog.NewTextHandler(io.MultiWriter(t.Output(), log), nil)))
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- r.Run(ctx) }()
@@ -55,7 +90,7 @@ func startRuntime(t *testing.T, cfg exec.Config) *exec.Runtime {
 		_, ok := r.Guardian()
 		require.False(t, ok)
 	})
-	return r
+	return r, log
 }
 
 // sh is a task that runs a shell script.

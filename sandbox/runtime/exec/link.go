@@ -8,8 +8,8 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -20,32 +20,31 @@ import (
 	"github.com/glassbox-dev/glassbox/sandbox"
 )
 
-// frozenTime is how long a guardian may take to kill everything when it is told
-// to end. A frozen one is killed then, and its programs are swept by the node.
-const frozenTime = 10 * time.Second
-
-// sendTimeout is how long a message may wait for a guardian that does not read.
-// Then it is taken for frozen and killed.
-const sendTimeout = 5 * time.Second
+// endTime is how long a guardian may take to kill everything when it is told to
+// end. A frozen one is killed then, and its programs are swept by the node.
+const endTime = 10 * time.Second
 
 // errOver says that a link takes no more starts.
 var errOver = errors.New("the guardian was lost")
 
 // link is the node's side of one guardian, from its start to its end.
 type link struct {
-	guardian *os.Process
+	guardian *child
 	conn     *conn
 	log      *slog.Logger
+	heard    atomic.Bool   // of the guardian, since the last tick
 	lost     chan struct{} // closed when the socket is: no more answers
 	tasks    sync.WaitGroup
 
 	mu      sync.Mutex
 	procs   map[string]*Process // started or being started
 	members []identity          // told by the guardian: not to be found otherwise
+	fate    string              // what happened to the guardian, for the exits of its programs
 	over    bool                // no more starts
 }
 
-// startGuardian starts a guardian. The caller must call run on the link.
+// startGuardian starts a guardian. The caller must call serve and bury on the
+// link.
 func startGuardian(command []string, log *slog.Logger) (*link, error) {
 	path, argv, err := guardianCommand(command)
 	if err != nil {
@@ -61,58 +60,24 @@ func startGuardian(command []string, log *slog.Logger) (*link, error) {
 	}
 	ours, theirs := os.NewFile(uintptr(pair[0]), "node"), os.NewFile(uintptr(pair[1]), "guardian")
 	defer theirs.Close()
-	c, err := newConn(ours, sendTimeout)
+	c, err := newConn(ours)
 	if err != nil {
 		return nil, err
 	}
-	said, process, err := spawn(path, argv, theirs)
+	guardian, unbrandedWhy, err := spawn(path, argv, theirs)
 	if err != nil {
 		c.unix.Close()
 		return nil, err
 	}
 	l := &link{
-		guardian: process, conn: c, log: log.With("guardian", process.Pid),
-		lost: make(chan struct{}), procs: make(map[string]*Process),
+		guardian: guardian, conn: c, log: log.With("guardian", guardian.process.Pid),
+		lost: make(chan struct{}), procs: make(map[string]*Process), fate: "its guardian died",
 	}
-	l.tasks.Go(func() { l.pass(said) })
+	if unbrandedWhy != nil {
+		l.log.Warn("programs get no brand: a daemon without its environment may outlive a guardian that is killed", "error", unbrandedWhy)
+	}
+	l.tasks.Go(func() { l.pass(guardian.said) })
 	return l, nil
-}
-
-// guardianCommand returns the file to run and its arguments.
-func guardianCommand(command []string) (string, []string, error) {
-	if len(command) == 0 {
-		exe, err := os.Executable()
-		// The link leads to the running file even after it was replaced.
-		return "/proc/self/exe", []string{exe, "guardian"}, err
-	}
-	path, err := filepath.Abs(command[0])
-	return path, command, err
-}
-
-// spawn starts the guardian with its socket as descriptor 3; said is what it
-// prints. It runs in a session of its own, so that a terminal's Ctrl-C does not
-// reach it, in "/", so that it holds no mount, and with no environment.
-func spawn(path string, argv []string, socket *os.File) (said *os.File, process *os.Process, err error) {
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer null.Close()
-	said, stderr, err := os.Pipe()
-	if err != nil {
-		return nil, nil, err
-	}
-	defer stderr.Close()
-	process, err = os.StartProcess(path, argv, &os.ProcAttr{
-		Dir: "/", Env: []string{"GOMAXPROCS=1"},
-		Files: []*os.File{null, null, stderr, socket},
-		Sys:   &syscall.SysProcAttr{Setsid: true},
-	})
-	if err != nil {
-		said.Close()
-		return nil, nil, fmt.Errorf("start %s: %w", path, err)
-	}
-	return said, process, nil
 }
 
 // pass logs what the guardian prints.
@@ -128,15 +93,57 @@ func (l *link) pass(said *os.File) {
 // serve works until the guardian ends, which it does when ctx ends. The caller
 // must then call bury.
 func (l *link) serve(ctx context.Context) {
-	l.tasks.Go(func() {
+	l.tasks.Go(func() { l.watch(ctx) })
+	l.receive()
+	close(l.lost)
+}
+
+// watch ends the guardian when ctx ends, and kills it when it is frozen.
+func (l *link) watch(ctx context.Context) {
+	ticker := time.NewTicker(pingEvery)
+	defer ticker.Stop()
+	for p := (pulse{}); ; {
 		select {
 		case <-ctx.Done():
 			l.end()
+			return
 		case <-l.lost:
+			return
+		case <-ticker.C:
+			ping, useless := p.tick(l.heard.Swap(false), l.needed(), l.stopped)
+			if useless {
+				l.condemn(p.silent)
+				return
+			}
+			if ping { // not here: the socket of a frozen guardian may be full
+				l.tasks.Go(func() { _ = l.send(message{Op: opPing}) })
+			}
 		}
-	})
-	l.receive()
-	close(l.lost)
+	}
+}
+
+// needed reports whether there are programs: without any the guardian may be as
+// silent as it likes.
+func (l *link) needed() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.procs) > 0
+}
+
+// stopped reports whether the guardian is stopped. It is not reaped before it
+// has ended, so the process is the guardian.
+func (l *link) stopped() bool {
+	p, err := readProc(l.guardian.process.Pid)
+	return err == nil && p.stopped
+}
+
+// condemn kills a guardian that is of no use; what it held is swept then.
+func (l *link) condemn(ticks int) {
+	l.log.Error("the guardian does not answer and is killed", "seconds", ticks, "stopped", l.stopped())
+	l.mu.Lock()
+	l.fate = "its guardian did not answer any more and was killed"
+	l.mu.Unlock()
+	_ = l.guardian.process.Kill()
 }
 
 // bury returns when nothing is left of the guardian and its programs. Those that
@@ -147,10 +154,9 @@ func (l *link) bury(unasked bool) {
 	l.mu.Unlock()
 	// What it held falls to us only when it is gone for good, whatever closed
 	// the socket.
-	_ = l.guardian.Kill()
-	state, err := l.guardian.Wait()
+	l.guardian.kill()
 	l.conn.unix.Close()
-	l.sweep(unasked, state, err)
+	l.sweep(unasked)
 	l.tasks.Wait()
 }
 
@@ -158,13 +164,13 @@ func (l *link) bury(unasked bool) {
 // and exits. A frozen one is killed.
 func (l *link) end() {
 	_ = l.conn.unix.CloseWrite()
-	timer := time.NewTimer(frozenTime)
+	timer := time.NewTimer(endTime)
 	defer timer.Stop()
 	select {
 	case <-l.lost:
 	case <-timer.C:
-		l.log.Error("the guardian does not end and is killed", "after", frozenTime)
-		_ = l.guardian.Kill()
+		l.log.Error("the guardian does not end and is killed", "after", endTime)
+		_ = l.guardian.process.Kill()
 	}
 }
 
@@ -176,6 +182,7 @@ func (l *link) receive() {
 			return
 		}
 		closeAll(fds)
+		l.heard.Store(true)
 		l.handle(m)
 	}
 }
@@ -210,9 +217,11 @@ func (l *link) handle(m message) {
 
 // refusal turns a start that failed into an error.
 func refusal(m message) error {
-	switch syscall.Errno(m.Code) {
-	case syscall.EAGAIN, syscall.ENOMEM, syscall.EMFILE, syscall.ENFILE:
-		return errs.New(errs.Internal, "the system has no room for another program now: %s", m.Error)
+	number := syscall.Errno(m.Code)
+	if raise := scarcity(number); raise != "" {
+		return errs.New(errs.Internal, "the system has no room for another program now: %s: %s", m.Error, raise)
+	}
+	switch number {
 	case syscall.ENOEXEC:
 		return errs.New(errs.BadSpec, "%s: it is no program of this machine, and a script needs a #! line", m.Error)
 	case syscall.ENOENT: // the file itself was there
@@ -223,11 +232,12 @@ func refusal(m message) error {
 }
 
 // send sends a message. A guardian that takes none is of no use: it is killed,
-// and with it all its programs.
+// and with it all its programs. One that is behind is waited for, until watch
+// finds it frozen.
 func (l *link) send(m message, fds ...int) error {
 	err := l.conn.send(m, fds...)
 	if err != nil && !errors.Is(err, errTooLarge) {
-		_ = l.guardian.Kill()
+		_ = l.guardian.process.Kill()
 	}
 	return err
 }
@@ -238,7 +248,7 @@ func (l *link) start(ctx context.Context, log *sandbox.Log, m message) (*Process
 	p := &Process{link: l, id: m.ID, started: make(chan error, 1), done: make(chan struct{})}
 	writes, err := p.openOutputs()
 	if err != nil {
-		return nil, errs.Wrap(errs.Internal, err, "pipes for the output of %s could not be made", m.ID)
+		return nil, fault(errs.Internal, err, "pipes for the output of %s could not be made", m.ID)
 	}
 	if err := l.add(p); err != nil {
 		closeAll(writes)
@@ -250,7 +260,7 @@ func (l *link) start(ctx context.Context, log *sandbox.Log, m message) (*Process
 	closeAll(writes) // or the output would never end
 	if errors.Is(err, errTooLarge) {
 		l.withdraw(p)
-		return nil, errs.Wrap(errs.BadSpec, err, "program %q has too many arguments or too large an environment: pass them in a file", m.Path)
+		return nil, errs.Wrap(errs.BadSpec, err, "program %q has too many arguments or too large an environment", m.Path)
 	}
 	return l.await(ctx, p, m.Path)
 }

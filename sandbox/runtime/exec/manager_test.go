@@ -22,9 +22,16 @@ func (noRows) DeleteSandbox(string) error     { return nil }
 func (noRows) PutProcess(memdb.Process) error { return nil }
 func (noRows) DeleteProcess(string) error     { return nil }
 
+func (noRows) ReplaceProcess(string, memdb.Process) error { return nil }
+
 // A sandbox of real programs survives its guardian: its supervisor restarts
 // what was lost, once.
 func TestSandboxSurvivesItsGuardian(t *testing.T) {
+	t.Run("killed", func(t *testing.T) { sandboxSurvives(t, syscall.SIGKILL) })
+	t.Run("frozen", func(t *testing.T) { sandboxSurvives(t, syscall.SIGSTOP) })
+}
+
+func sandboxSurvives(t *testing.T, sig syscall.Signal) {
 	r := startRuntime(t, exec.Config{})
 	exit(t, start(t, r, sh("true")))
 	node := newID()
@@ -45,7 +52,7 @@ func TestSandboxSurvivesItsGuardian(t *testing.T) {
 		return err == nil || errs.KindOf(err) != errs.NotReady
 	})
 	guardian, _ := r.Guardian()
-	require.NoError(t, syscall.Kill(guardian, syscall.SIGKILL))
+	require.NoError(t, syscall.Kill(guardian, sig))
 	eventually(t, "both are restarted", func() bool {
 		info, err := m.Info("shop")
 		require.NoError(t, err)

@@ -1,6 +1,7 @@
 package exec
 
 import (
+	"log/slog"
 	"os"
 	"time"
 
@@ -9,21 +10,25 @@ import (
 	"github.com/glassbox-dev/glassbox/memdb"
 )
 
-// sweep kills what a dead guardian held and ends its processes. After an ended
-// guardian that was told to end nothing is there to be swept.
-func (l *link) sweep(unasked bool, state *os.ProcessState, err error) {
+// Trees that stand for no program, by names that no pid has.
+const (
+	strayTree  = "a program that has left its tree"
+	memberTree = "a member told by the guardian"
+)
+
+// sweep kills what a dead guardian held and ends its processes. A guardian that
+// was told to end has left nothing, but one that did not obey has.
+func (l *link) sweep(unasked bool) {
 	l.mu.Lock()
-	procs, members := l.procs, l.members
+	procs, members, fate := l.procs, l.members, l.fate
 	l.procs = make(map[string]*Process)
 	l.mu.Unlock()
 	if unasked {
-		l.log.Error("the guardian died: its programs are killed", "how", state, "error", err, "programs", len(procs))
+		l.log.Error("the guardian died: its programs are killed", "how", l.guardian.how, "programs", len(procs))
 	}
-	if len(procs) > 0 || len(members) > 0 {
-		l.killOrphans(procs, members)
-	}
+	l.killOrphans(procs, members)
 	for _, p := range procs {
-		exit := memdb.Exit{Cause: memdb.CauseLost, Code: 128 + int(unix.SIGKILL), Signal: "SIGKILL", Detail: "its guardian died"}
+		exit := memdb.Exit{Cause: memdb.CauseLost, Code: 128 + int(unix.SIGKILL), Signal: "SIGKILL", Detail: fate}
 		if p.killed.Load() {
 			exit.Cause, exit.Detail = memdb.CauseKilled, ""
 		}
@@ -31,54 +36,96 @@ func (l *link) sweep(unasked bool, state *os.ProcessState, err error) {
 	}
 }
 
-// killOrphans kills all that is left of the processes' trees, and reaps what
-// fell to this process. It returns when two looks in a row saw nothing.
+// killOrphans kills all that fell to this process from the guardian, and reaps
+// it. It returns when two looks in a row saw nothing.
 func (l *link) killOrphans(procs map[string]*Process, members []identity) {
-	f := newForest(os.Getpid(), readMark)
+	f := l.orphanage(procs, members)
+	killed, _ := purge(l.log, time.Time{}, func() ([]victim, error) {
+		t, err := readTable()
+		if err != nil {
+			return nil, err
+		}
+		var alive []victim
+		for tree, members := range f.count(t).trees {
+			alive = append(alive, living(tree, members)...)
+			reapOrphans(members, f.keeper)
+		}
+		return alive, nil
+	})
+	for _, v := range killed {
+		if v.tree == strayTree {
+			l.log.Warn("a stray was killed: it had left its program, and its guardian died", "os_pid", v.PID, "command", v.name)
+		}
+	}
+}
+
+// orphanage makes the forest of what falls to this process. It has other
+// children, which whoever embeds the node has started: those bear no brand of this
+// guardian, and what does can only descend from it.
+func (l *link) orphanage(procs map[string]*Process, members []identity) *forest {
+	family := l.guardian.brand.family()
+	f := newForest(os.Getpid(), func(pid int) string {
+		if mark := readMark(pid); procs[mark] != nil {
+			return mark
+		}
+		if family != unbranded && readBrand(pid).family() == family {
+			return strayTree
+		}
+		return ""
+	})
+	f.roots[-1] = strayTree // no process has a negative pid
 	for id, p := range procs {
 		if p.root.PID != 0 {
 			f.plant(id, p.root)
 		} else {
-			// Its start was not answered: only its mark can tell it. No process has
-			// a negative pid.
+			// Its start was not answered: only what it shows can tell it.
 			f.roots[-len(f.roots)-1] = id
 		}
 	}
 	for _, id := range members {
-		f.known[id] = "a member told by the guardian"
+		f.known[id] = memberTree
 	}
-	pace := sweepSoon
-	for clean := 0; clean < 2; {
-		if l.killMembers(f) {
-			clean = 0
-			pace = min(pace*3/2, sweepSlowly)
-		} else {
-			clean++
-		}
-		time.Sleep(pace)
-	}
+	return f
 }
 
-// killMembers kills and reaps all members of all trees; false when there was
-// none alive.
-func (l *link) killMembers(f *forest) bool {
-	all, err := freezeAndKill(func() []identity {
-		t, err := readTable()
-		if err != nil {
-			l.log.Error("processes could not be listed", "error", err)
-			return nil
+// purge kills what find returns until two looks in a row see nothing, or until
+// the deadline; zero is none. It returns each once, and whether nothing is left.
+func purge(log *slog.Logger, deadline time.Time, find func() ([]victim, error)) (killed []victim, gone bool) {
+	told := make(map[identity]bool)
+	pace, blind := sweepSoon, false
+	for clean := 0; clean < 2; time.Sleep(pace) {
+		var failure error
+		batch := freezeAndKill(func() []victim {
+			found, err := find()
+			if err != nil {
+				failure = err
+			}
+			return found
+		})
+		if failure == nil && len(batch) == 0 {
+			clean++
+			continue
 		}
-		var alive []identity
-		for _, members := range f.count(t).trees {
-			alive = append(alive, living(members)...)
-			reapOrphans(members, f.keeper)
+		if !deadline.IsZero() && time.Now().After(deadline) {
+			return killed, false
 		}
-		return alive
-	})
-	if err != nil {
-		l.log.Error("a program's process could not be killed", "error", err)
+		if failure != nil && !blind {
+			blind = true
+			log.Error("processes could not be listed, it is tried again", "error", failure, "hint", scarcity(failure))
+		}
+		clean, pace = 0, min(pace*3/2, sweepSlowly)
+		for _, v := range batch {
+			if told[v.identity] {
+				continue
+			}
+			told[v.identity] = true
+			killed = append(killed, v)
+			if v.err != nil {
+				log.Error("a process cannot be killed: kill it as root", "os_pid", v.PID, "command", v.name, "of", v.tree, "error", v.err)
+			}
+		}
 	}
-	return len(all) > 0
+	return killed, true
 }
 
 // reapOrphans reaps the ended ones that fell to us, and no other child: whoever

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 
@@ -96,7 +97,9 @@ func (s *splitter) split(chunk []byte) [][]byte {
 		}
 		room := maxLine - len(s.partial)
 		if end > room { // too long: cut it here
-			lines = append(lines, s.join(chunk[:room]))
+			line, over := cutRune(s.join(chunk[:room]))
+			lines = append(lines, line)
+			s.partial = append(s.partial, over...)
 			chunk = chunk[room:]
 			continue
 		}
@@ -108,6 +111,21 @@ func (s *splitter) split(chunk []byte) [][]byte {
 		chunk = chunk[end+1:]
 	}
 	return lines
+}
+
+// cutRune cuts the beginning of a character off the end of a line that is cut
+// short: it goes to the next line, whole. What is no UTF-8 is left alone.
+func cutRune(line []byte) (kept, over []byte) {
+	for n := 1; n < utf8.UTFMax && n < len(line); n++ {
+		tail := line[len(line)-n:]
+		if utf8.RuneStart(tail[0]) {
+			if !utf8.FullRune(tail) {
+				return line[:len(line)-n], tail
+			}
+			break
+		}
+	}
+	return line, nil
 }
 
 // join completes the partial line.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/glassbox-dev/glassbox/internal/errs"
 	"github.com/glassbox-dev/glassbox/sandbox"
@@ -15,6 +16,10 @@ type Config struct {
 	// Command starts the guardian; nil is this executable with the argument
 	// "guardian". What it starts must call [GuardianMain] before anything else.
 	Command []string
+	// Node is the node's name, the first part of its programs' pids. When Run
+	// begins, programs of this name that nobody holds any more are killed. Empty:
+	// none are looked for.
+	Node string
 }
 
 // Runtime starts programs on this machine. It implements sandbox.Runtime. All
@@ -41,38 +46,71 @@ func New(cfg Config, log *slog.Logger) *Runtime {
 }
 
 // Run serves until ctx ends; then it kills all programs, without grace, and
-// returns when nothing of them is left. It starts the guardian when the first
-// program is started, and another one whenever it dies. Its error is always
-// nil. It can be called once.
+// returns when nothing of them is left. First it kills what a former life of the
+// node left. It starts the guardian when the first program is started, and another
+// one when that has died and a program is started again. Its error is always nil.
+// It can be called once.
 func (r *Runtime) Run(ctx context.Context) error {
 	r.set(func() { r.running = true })
 	stop := context.AfterFunc(ctx, func() { r.set(func() { r.running = false }) })
 	defer stop()
+	if r.cfg.Node != "" {
+		sweepLeftovers(r.cfg.Node, r.log)
+	}
+	var pause time.Duration
+	next := time.NewTimer(0) // the earliest start of a guardian
+	defer next.Stop()
 	for {
 		select {
 		case <-r.wanted:
-			r.guard(ctx)
 		case <-ctx.Done():
 			return nil
 		}
+		select {
+		case <-next.C:
+		case <-ctx.Done():
+			return nil
+		}
+		began := time.Now()
+		r.guard(ctx)
+		pause = backOff(pause, time.Since(began))
+		next.Reset(pause)
 	}
 }
 
-// guard keeps a guardian running until ctx ends or one cannot be started.
-func (r *Runtime) guard(ctx context.Context) {
-	for ctx.Err() == nil {
-		l, err := startGuardian(r.cfg.Command, r.log)
-		if err != nil {
-			r.log.Error("the guardian could not be started", "error", err)
-			r.set(func() { r.tried, r.failure = r.tried+1, err })
-			return
-		}
-		r.set(func() { r.tried, r.failure, r.link = r.tried+1, nil, l })
-		l.serve(ctx)
-		// First, so that whoever is told of an end below finds the next one.
-		r.set(func() { r.link = nil })
-		l.bury(ctx.Err() == nil)
+// Times between two starts of a guardian: one that dies at once must not keep
+// the machine busy.
+const (
+	firstPause = 50 * time.Millisecond
+	maxPause   = time.Second
+	steadyTime = 5 * time.Second // one that lived so long died for another reason
+)
+
+// backOff is the pause after a guardian that lived so long.
+func backOff(pause, lived time.Duration) time.Duration {
+	if lived >= steadyTime {
+		return 0
 	}
+	return min(max(2*pause, firstPause), maxPause)
+}
+
+// guard serves one guardian until it ends, which it does when ctx ends.
+func (r *Runtime) guard(ctx context.Context) {
+	l, err := startGuardian(r.cfg.Command, r.log)
+	if err != nil {
+		r.log.Error("the guardian could not be started", "error", err)
+		r.set(func() { r.tried, r.failure = r.tried+1, err })
+		return
+	}
+	r.set(func() { r.tried, r.failure, r.link = r.tried+1, nil, l })
+	select { // who has asked while it was started has one now
+	case <-r.wanted:
+	default:
+	}
+	l.serve(ctx)
+	// First, so that whoever is told of an end below asks for the next one.
+	r.set(func() { r.link = nil })
+	l.bury(ctx.Err() == nil)
 }
 
 // set changes the state and tells those who wait.
@@ -86,6 +124,7 @@ func (r *Runtime) set(change func()) {
 
 // Start implements sandbox.Runtime. Kinds: bad_spec (the program or its
 // directory does not exist, cannot be run, or was refused by the system),
+// internal (the system has no room: the message says what to raise),
 // not_ready (Run does not run), node_unavailable (the guardian was lost or could
 // not be started), conflict (the pid is in use), or ctx's error.
 func (r *Runtime) Start(ctx context.Context, task sandbox.Task) (sandbox.Process, error) {
@@ -97,7 +136,11 @@ func (r *Runtime) Start(ctx context.Context, task sandbox.Task) (sandbox.Process
 	if err != nil {
 		return nil, err
 	}
-	m := message{Op: opStart, ID: task.PID, Path: path, Argv: task.Exec, Env: environ(task), Dir: dir}
+	argv, env, err := packProgram(path, task.Exec, environ(task))
+	if err != nil {
+		return nil, err
+	}
+	m := message{Op: opStart, ID: task.PID, Path: path, Argv: argv, Env: env, Dir: dir}
 	for {
 		l, err := r.guarded(ctx)
 		if err != nil {
@@ -126,12 +169,13 @@ func (r *Runtime) guarded(ctx context.Context) (*link, error) {
 			return nil, errs.New(errs.NotReady, "no programs are started now: the node is starting or stopping")
 		case l != nil:
 			return l, nil
-		case before < 0:
-			before = tried
-			r.want()
-		case tried > before && failure != nil:
-			return nil, errs.Wrap(errs.NodeUnavailable, failure, "the guardian could not be started, see the node's log")
+		case before >= 0 && tried > before && failure != nil:
+			return nil, fault(errs.NodeUnavailable, failure, "the guardian could not be started, see the node's log")
 		}
+		if before < 0 {
+			before = tried
+		}
+		r.want() // each time: the one that it waited for may be gone already
 		select {
 		case <-changed:
 		case <-ctx.Done():
@@ -155,5 +199,5 @@ func (r *Runtime) Guardian() (pid int, ok bool) {
 	if r.link == nil {
 		return 0, false
 	}
-	return r.link.guardian.Pid, true
+	return r.link.guardian.process.Pid, true
 }

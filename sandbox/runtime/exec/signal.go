@@ -8,7 +8,7 @@ import (
 )
 
 // signalExactly sends a signal to this very process: never to another one that
-// got its pid. A process that has ended is no error.
+// got its pid. A process that has ended is no error; not to know is one.
 func signalExactly(id identity, sig syscall.Signal) error {
 	fd, err := unix.PidfdOpen(id.PID, 0)
 	if errors.Is(err, unix.ESRCH) {
@@ -18,7 +18,11 @@ func signalExactly(id identity, sig syscall.Signal) error {
 		defer unix.Close(fd)
 	}
 	// The descriptor holds the process; only now its birth can be trusted.
-	if p, gone := readProc(id.PID); gone != nil || p.identity != id {
+	p, gone := readProc(id.PID)
+	if scarcity(gone) != "" {
+		return gone
+	}
+	if gone != nil || p.identity != id {
 		return nil
 	}
 	if err == nil {
@@ -36,31 +40,35 @@ func signalExactly(id identity, sig syscall.Signal) error {
 // each round stops those that the ones before had still started.
 const freezeRounds = 5
 
+// victim is a process that is to be killed.
+type victim struct {
+	proc
+	tree string // whose it is
+	err  error  // why it could not be
+}
+
 // freezeAndKill kills all processes that find returns: it first stops them, so
-// that they cannot start others meanwhile, looks again, and kills at last.
-// It returns those it killed and the first error of a kill.
-func freezeAndKill(find func() []identity) ([]identity, error) {
+// that they cannot start others meanwhile, looks again, and kills at last. It
+// returns them all.
+func freezeAndKill(find func() []victim) []victim {
 	seen := make(map[identity]bool)
-	var all []identity
+	var all []victim
 	for range freezeRounds {
 		fresh := 0
-		for _, id := range find() {
-			if !seen[id] {
-				seen[id] = true
+		for _, v := range find() {
+			if !seen[v.identity] {
+				seen[v.identity] = true
 				fresh++
-				all = append(all, id)
-				_ = signalExactly(id, unix.SIGSTOP) // the kill below reports what is not allowed
+				all = append(all, v)
+				_ = signalExactly(v.identity, unix.SIGSTOP) // the kill below reports what is not allowed
 			}
 		}
 		if fresh == 0 {
 			break
 		}
 	}
-	var first error
-	for _, id := range all {
-		if err := signalExactly(id, unix.SIGKILL); err != nil && first == nil {
-			first = err
-		}
+	for i := range all {
+		all[i].err = signalExactly(all[i].identity, unix.SIGKILL)
 	}
-	return all, first
+	return all
 }

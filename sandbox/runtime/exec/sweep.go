@@ -2,6 +2,7 @@ package exec
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -81,6 +82,7 @@ func (g *guardian) sweep() {
 			return
 		}
 		g.reap(t)
+		g.forget(t)
 		c := g.forest.count(t)
 		blocked := g.watch(c.strays)
 		killed := g.killAny(c)
@@ -100,7 +102,7 @@ func (g *guardian) sweep() {
 // it returns whether there are others of which nothing was seen once.
 func (g *guardian) conclude(c census, blocked bool) (pending bool) {
 	for _, tree := range g.dying() {
-		if len(living(c.trees[tree.id])) > 0 {
+		if len(living(tree.id, c.trees[tree.id])) > 0 {
 			tree.clean = 0
 			continue
 		}
@@ -130,58 +132,72 @@ func (g *guardian) killAny(c census) bool {
 	if len(g.victims(c)) == 0 {
 		return false
 	}
-	all, err := freezeAndKill(func() []identity {
+	all := freezeAndKill(func() []victim {
 		t, err := readTable()
 		if err != nil {
-			return nil
+			return nil // the next sweep reports it
 		}
 		return g.victims(g.forest.count(t))
 	})
-	g.complain(err)
-	for _, tree := range g.dying() {
-		if tree.exited {
-			tree.leftovers += g.countIn(tree.id, all)
-		}
+	for _, v := range all {
+		g.complain(g.account(v))
 	}
 	return true
 }
 
-// countIn counts those of a tree.
-func (g *guardian) countIn(tree string, all []identity) int {
-	n := 0
-	for _, id := range all {
-		if g.forest.known[id] == tree {
-			n++
+// account counts a process that was killed, and returns what is to be told of
+// it: once, although it may take its time to die, or never do so.
+func (g *guardian) account(v victim) error {
+	if g.killed[v.identity] {
+		return nil
+	}
+	g.killed[v.identity] = true
+	if t := g.trees[v.tree]; t != nil && t.exited {
+		t.leftovers++
+	}
+	switch {
+	case v.err != nil:
+		return fmt.Errorf("%v of %s cannot be killed: %w: kill it as root", v.proc, v.tree, v.err)
+	case v.tree == strayTree:
+		return fmt.Errorf("%v was killed as a stray: it belongs to no program that is running", v.proc)
+	}
+	return nil
+}
+
+// forget forgets the killed processes that are no more.
+func (g *guardian) forget(t table) {
+	for id := range g.killed {
+		if t[id.PID].identity != id {
+			delete(g.killed, id)
 		}
 	}
-	return n
 }
 
 // victims lists the living members of dying trees and the strays whose time is
 // up.
-func (g *guardian) victims(c census) []identity {
-	var ids []identity
+func (g *guardian) victims(c census) []victim {
+	var all []victim
 	for _, tree := range g.dying() {
-		ids = append(ids, living(c.trees[tree.id])...)
+		all = append(all, living(tree.id, c.trees[tree.id])...)
 	}
-	for _, p := range c.strays {
-		first, seen := g.strays[p.identity]
-		if !p.dead && seen && (g.ending || time.Since(first) >= strayGrace) {
-			ids = append(ids, p.identity)
+	for _, v := range living(strayTree, c.strays) {
+		first, seen := g.strays[v.identity]
+		if seen && (g.ending || time.Since(first) >= strayGrace) {
+			all = append(all, v)
 		}
 	}
-	return ids
+	return all
 }
 
-// living lists those that have not ended.
-func living(procs []proc) []identity {
-	var ids []identity
+// living lists those of a tree that have not ended.
+func living(tree string, procs []proc) []victim {
+	var all []victim
 	for _, p := range procs {
 		if !p.dead {
-			ids = append(ids, p.identity)
+			all = append(all, victim{proc: p, tree: tree})
 		}
 	}
-	return ids
+	return all
 }
 
 // watch notes the strays that are there, and reports whether one of them may

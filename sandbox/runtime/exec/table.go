@@ -17,16 +17,23 @@ type identity struct {
 // proc is one row of a table of processes.
 type proc struct {
 	identity
+	name    string // of its program, at most 15 bytes
 	parent  int
 	session int
 	dead    bool // a zombie: it only waits to be reaped
+	dying   bool // its first thread has ended, others may still run
+	stopped bool // by a signal or a debugger: it does nothing until it is continued
 }
+
+// String names a process in a sentence.
+func (p proc) String() string { return fmt.Sprintf("process %d (%s)", p.PID, p.name) }
 
 // table is a snapshot of the machine's processes. It is not atomic: a process
 // may be missing whose parent changed while it was taken.
 type table map[int]proc
 
-// readTable takes a snapshot.
+// readTable takes a snapshot. An error means that it could not be taken whole:
+// what is not in it may be there all the same.
 func readTable() (table, error) {
 	dir, err := os.Open("/proc")
 	if err != nil {
@@ -39,16 +46,22 @@ func readTable() (table, error) {
 	}
 	t := make(table, len(names))
 	for _, name := range names {
-		if pid, err := strconv.Atoi(name); err == nil {
-			if p, err := readProc(pid); err == nil {
-				t[pid] = p
-			}
+		pid, err := strconv.Atoi(name)
+		if err != nil {
+			continue
+		}
+		switch p, err := readProc(pid); {
+		case err == nil:
+			t[pid] = p
+		case scarcity(err) != "":
+			return nil, err
 		}
 	}
 	return t, nil
 }
 
-// readProc reads one row; an error means that there is no such process.
+// readProc reads one row; an error means that there is no such process, unless
+// it is of a system that has no room.
 func readProc(pid int) (proc, error) {
 	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -60,10 +73,10 @@ func readProc(pid int) (proc, error) {
 // parseStat parses /proc/PID/stat, see proc_pid_stat(5).
 func parseStat(pid int, raw []byte) (proc, error) {
 	// The name is in parentheses and may itself have any character in it.
-	end := bytes.LastIndexByte(raw, ')')
+	begin, end := bytes.IndexByte(raw, '('), bytes.LastIndexByte(raw, ')')
 	fields := bytes.Fields(raw[end+1:])
 	const state, parent, session, threads, birth = 0, 1, 3, 17, 19
-	if end < 0 || len(fields) <= birth {
+	if begin < 0 || end < begin || len(fields) <= birth {
 		return proc{}, fmt.Errorf("/proc/%d/stat has %d fields", pid, len(fields))
 	}
 	var err error
@@ -76,12 +89,14 @@ func parseStat(pid int, raw []byte) (proc, error) {
 	}
 	p := proc{
 		identity: identity{PID: pid, Birth: number(birth)},
+		name:     string(raw[begin+1 : end]),
 		parent:   int(number(parent)),
 		session:  int(number(session)),
 	}
+	p.stopped = fields[state][0] == 'T' || fields[state][0] == 't'
 	// A process whose first thread has ended looks like a zombie, but lives.
-	alone := number(threads) <= 1
-	p.dead = (fields[state][0] == 'Z' || fields[state][0] == 'X') && alone
+	p.dying = fields[state][0] == 'Z' || fields[state][0] == 'X'
+	p.dead = p.dying && number(threads) <= 1
 	return p, err
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -40,11 +39,8 @@ func TestMain(m *testing.M) {
 	if err != nil {
 		panic(err)
 	}
-	binary = filepath.Join(dir, "glassbox")
-	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", binary, "../cmd/glassbox")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		panic(fmt.Sprintf("%v: %s", err, out))
+	if binary, err = harness.Build(context.Background(), dir); err != nil {
+		panic(err)
 	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		_ = os.RemoveAll(dir)
@@ -75,19 +71,19 @@ func figure[N int | int64 | time.Duration](t *testing.T, what string, got, aim, 
 }
 
 // start starts a cluster that has formed.
-func start(t *testing.T, o harness.Options) *harness.Cluster {
+func start(t *testing.T, o harness.ProcessOptions) *harness.Processes {
 	t.Helper()
 	o.Binary, o.Dir = binary, t.TempDir()
-	c, err := harness.Start(t.Context(), o)
+	c, err := harness.StartProcesses(t.Context(), o)
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		if t.Failed() {
 			for _, n := range c.Nodes() {
-				log, _ := os.ReadFile(filepath.Join(o.Dir, n.Name+".log"))
+				log, _ := c.Log(context.Background(), n.Name)
 				t.Logf("log of %s:\n%s", n.Name, log)
 			}
 		}
-		require.NoError(t, c.Stop())
+		require.NoError(t, c.Close())
 	})
 	formed(t, c)
 	return c
@@ -100,19 +96,18 @@ func within(t *testing.T, d time.Duration) context.Context {
 	return ctx
 }
 
-func formed(t *testing.T, c *harness.Cluster) time.Time {
+func formed(t *testing.T, c harness.Cluster) {
 	t.Helper()
-	at, err := c.WaitFormed(within(t, 15*time.Second))
+	_, err := harness.WaitJoined(within(t, 15*time.Second), c)
 	require.NoError(t, err)
-	return at
 }
 
-// watch follows the events of these nodes.
-func watch(t *testing.T, nodes ...*harness.Node) []*harness.Watch {
+// watch follows the events of all nodes.
+func watch(t *testing.T, c harness.Cluster) []*harness.Watch {
 	t.Helper()
 	var all []*harness.Watch
-	for _, n := range nodes {
-		w, err := n.Watch(t.Context())
+	for _, node := range c.Names() {
+		w, err := harness.WatchNode(t.Context(), c, node)
 		require.NoError(t, err)
 		t.Cleanup(w.Close)
 		all = append(all, w)
@@ -120,22 +115,31 @@ func watch(t *testing.T, nodes ...*harness.Node) []*harness.Watch {
 	return all
 }
 
-// seenByAll returns how long after from the last of the watchers was told.
-func seenByAll(t *testing.T, from time.Time, watches []*harness.Watch, eventType, subject string) time.Duration {
+// scenario runs a scenario on processes and returns its report.
+func scenario(t *testing.T, name string, o harness.ProcessOptions) *harness.Report {
 	t.Helper()
-	var last time.Duration
-	for _, w := range watches {
-		e, err := w.Wait(within(t, 15*time.Second), func(e harness.Event) bool {
-			return e.Type == eventType && e.Subject == subject && e.Arrived.After(from)
-		})
-		require.NoError(t, err)
-		require.NotEmpty(t, e.Why, "every change carries its why")
-		last = max(last, e.Arrived.Sub(from))
-	}
-	return last
+	s, err := harness.Find(name)
+	require.NoError(t, err)
+	s.Starts, s.Rounds = rounds(1, s.Starts), rounds(1, 2*s.Rounds)
+	o.Binary, o.Dir = binary, t.TempDir()
+	report, err := harness.Run(t.Context(), harness.StartOn(o), s, harness.Options{Progress: t.Output(), LogDir: t.TempDir()})
+	require.NoError(t, err)
+	t.Logf("\n%s", report.Text())
+	require.Empty(t, report.Failure)
+	require.Empty(t, report.Ends)
+	return report
 }
 
-func TestFigures(t *testing.T) {
+// worst is the worst sample of an objective, in milliseconds.
+func worst(t *testing.T, r *harness.Report, objective string) time.Duration {
+	t.Helper()
+	result, ok := r.Result(objective)
+	require.True(t, ok)
+	require.Positive(t, result.N, "%s was not measured", objective)
+	return time.Duration(float64(result.Worst) * float64(time.Millisecond))
+}
+
+func TestPromises(t *testing.T) {
 	t.Run("formation", formation)
 	t.Run("kill", kill)
 	t.Run("freeze", func(t *testing.T) { freeze(t, "lan", 2600*time.Millisecond) })
@@ -148,66 +152,22 @@ func TestFigures(t *testing.T) {
 
 // formation: three nodes formed, counted from the start of the first process.
 func formation(t *testing.T) {
-	var worst time.Duration
-	for range rounds(1, 10) {
-		c, err := harness.Start(t.Context(), harness.Options{Binary: binary, Nodes: 3, Dir: t.TempDir()})
-		require.NoError(t, err)
-		at, err := c.WaitFormed(within(t, 15*time.Second))
-		require.NoError(t, err)
-		require.NoError(t, c.Stop())
-		worst = max(worst, at.Sub(c.Started))
-	}
-	figure(t, "three nodes formed, worst", worst, 500*time.Millisecond, 10*time.Second)
+	r := scenario(t, "formation", harness.ProcessOptions{})
+	figure(t, "three nodes formed, worst", worst(t, r, "formation"), 500*time.Millisecond, 10*time.Second)
 }
 
 // kill: a kill -9 of a node is known to all others.
 func kill(t *testing.T) {
-	c := start(t, harness.Options{Nodes: 3})
-	var worst time.Duration
-	for range rounds(1, 10) {
-		watches := watch(t, c.Node("n1"), c.Node("n2"))
-		killed := time.Now()
-		require.NoError(t, c.Node("n3").Kill())
-		worst = max(worst, seenByAll(t, killed, watches, "MemberFailed", "n3"))
-		require.NoError(t, c.Node("n3").Start(t.Context()))
-		formed(t, c)
-	}
-	figure(t, "kill -9 known to all, worst", worst, 100*time.Millisecond, 5*time.Second)
+	r := scenario(t, "kill", harness.ProcessOptions{})
+	figure(t, "kill -9 known to all, worst", worst(t, r, "detect_kill"), 100*time.Millisecond, 5*time.Second)
 }
 
 // freeze: a SIGSTOP of a node is known to all others; after SIGCONT everybody
 // agrees again.
 func freeze(t *testing.T, preset string, aim time.Duration) {
-	c := start(t, harness.Options{Nodes: 3, Preset: preset})
-	var worst, worstThaw time.Duration
-	for range rounds(1, 5) {
-		watches := watch(t, c.Node("n1"), c.Node("n2"))
-		frozen := time.Now()
-		require.NoError(t, c.Node("n3").Freeze())
-		worst = max(worst, seenByAll(t, frozen, watches, "MemberFailed", "n3"))
-		thawed := time.Now()
-		require.NoError(t, c.Node("n3").Thaw())
-		worstThaw = max(worstThaw, agreed(t, c).Sub(thawed))
-	}
-	figure(t, "freeze known to all, preset "+preset+", worst", worst, aim, 5*time.Second)
-	figure(t, "thawed node: all agree again, preset "+preset+", worst", worstThaw, 2*time.Second, 10*time.Second)
-}
-
-// agreed returns when every node saw every node alive in the same look.
-func agreed(t *testing.T, c *harness.Cluster) time.Time {
-	t.Helper()
-	ctx := within(t, 15*time.Second)
-	for {
-		all := true
-		for _, n := range c.Nodes() {
-			s, err := n.Status(ctx)
-			all = all && err == nil && s.Ready && s.Alive == len(c.Nodes())
-		}
-		if all {
-			return time.Now()
-		}
-		require.NoError(t, ctx.Err(), "they do not agree again")
-	}
+	r := scenario(t, "freeze", harness.ProcessOptions{Preset: preset})
+	figure(t, "freeze known to all, preset "+preset+", worst", worst(t, r, "detect_freeze"), aim, 5*time.Second)
+	figure(t, "thawed node: all agree again, preset "+preset+", worst", worst(t, r, "recover_thaw"), 2*time.Second, 10*time.Second)
 }
 
 // sleeper is a sandbox of one program.
@@ -217,7 +177,7 @@ func sleeper(id string) map[string]any {
 
 // memory: resident memory of an idle node and of its guardian.
 func memory(t *testing.T) {
-	c := start(t, harness.Options{Nodes: 3})
+	c := start(t, harness.ProcessOptions{Nodes: 3})
 	for _, n := range c.Nodes() {
 		require.NoError(t, n.Client().Call(t.Context(), "sandbox.create", sleeper("s-"+n.Name), nil))
 	}
@@ -281,7 +241,7 @@ func children(t *testing.T, pid int) []int {
 // unreachable: a call to a node that cannot answer fails with the right kind,
 // within the time asked for.
 func unreachable(t *testing.T) {
-	c := start(t, harness.Options{Nodes: 3})
+	c := start(t, harness.ProcessOptions{Nodes: 3})
 	ask := func(node string, timeout time.Duration) (errs.Kind, time.Duration) {
 		params := map[string]any{"node": node}
 		if timeout > 0 {
@@ -327,7 +287,7 @@ func nothingLeft(t *testing.T) {
 	seed := time.Now().UnixNano()
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(uint64(seed), 0))
-	c := start(t, harness.Options{Nodes: 1})
+	c := start(t, harness.ProcessOptions{Nodes: 1})
 	node := c.Node("n1")
 	left := 0
 	var worst time.Duration
@@ -382,8 +342,8 @@ func falseAlarms(t *testing.T) {
 	if long {
 		length = 3 * time.Minute
 	}
-	c := start(t, harness.Options{Nodes: 3})
-	watches := watch(t, c.Nodes()...)
+	c := start(t, harness.ProcessOptions{Nodes: 3})
+	watches := watch(t, c)
 	for range runtime.NumCPU() {
 		load, err := harness.Busy()
 		require.NoError(t, err)

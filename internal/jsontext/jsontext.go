@@ -1,8 +1,9 @@
-// Package jsonscan walks JSON that is already known to be valid: json.Valid has
-// checked it once, so the scanner only has to find where values end. Decoding a
-// message with encoding/json would look at every byte of its payload several
-// times more, once a layer. On anything else than valid JSON it may panic.
-package jsonscan
+// Package jsontext writes JSON as it is, and walks JSON that is already known to
+// be valid: json.Valid has checked it once, so the scanner only has to find
+// where values end. Decoding a message with encoding/json would look at every
+// byte of its payload several times more, once a layer. On anything else than
+// valid JSON the scanner may panic.
+package jsontext
 
 import (
 	"bytes"
@@ -103,4 +104,17 @@ func Unquote(quoted []byte) string {
 		}
 	}
 	return string(quoted[1 : len(quoted)-1])
+}
+
+// Marshal is json.Marshal without the escapes that make JSON safe inside HTML:
+// they turn one byte into six, and what is sent to programs and nodes is
+// bounded in bytes.
+func Marshal(v any) (json.RawMessage, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte{'\n'}), nil
 }

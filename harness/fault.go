@@ -1,0 +1,88 @@
+package harness
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Action names what a [Fault] does.
+type Action string
+
+// The actions.
+const (
+	Kill   Action = "kill"   // SIGKILL
+	Freeze Action = "freeze" // SIGSTOP, or the engine's pause
+	Cut    Action = "cut"    // the link loses everything
+	Delay  Action = "delay"  // the link is slow
+	Lose   Action = "lose"   // the link loses packets
+	Leave  Action = "leave"  // the node is asked to end
+	Start  Action = "start"  // the node is started again
+	Thaw   Action = "thaw"   // a frozen one goes on
+	Heal   Action = "heal"   // all links are mended
+)
+
+// Fault is one thing done to a cluster, or its end.
+type Fault struct {
+	Action Action
+	Node   string // the victim
+	Link   Link   // of Cut, Delay and Lose; its Node is the victim
+}
+
+// String says it in a few words: "cut n3 (both) from all".
+func (f Fault) String() string {
+	switch f.Action {
+	case Cut, Delay, Lose:
+		peer := f.Link.Peer
+		if peer == "" {
+			peer = "all"
+		}
+		return fmt.Sprintf("%s %s (%s) from %s", f.Action, f.Link.Node, f.Link.direction(), peer)
+	default:
+		return strings.TrimSpace(string(f.Action) + " " + f.Node)
+	}
+}
+
+func (l Link) direction() Direction {
+	if l.Direction == "" {
+		return Both
+	}
+	return l.Direction
+}
+
+// CutOff cuts a node off from all others.
+func CutOff(node string, d Direction) Fault {
+	return Fault{Action: Cut, Node: node, Link: Link{Node: node, Direction: d}}
+}
+
+// CutLink cuts the link between two nodes.
+func CutLink(node, peer string, d Direction) Fault {
+	return Fault{Action: Cut, Node: node, Link: Link{Node: node, Peer: peer, Direction: d}}
+}
+
+// mends reports whether the action ends faults.
+func (f Fault) mends() bool { return f.Action == Start || f.Action == Thaw || f.Action == Heal }
+
+// apply does it and returns when it took effect.
+func (f Fault) apply(ctx context.Context, c Cluster) (time.Time, error) {
+	now := time.Now()
+	switch f.Action {
+	case Kill:
+		return c.Kill(ctx, f.Node)
+	case Freeze:
+		return c.Freeze(ctx, f.Node)
+	case Thaw:
+		return c.Thaw(ctx, f.Node)
+	case Leave:
+		return now, c.Stop(ctx, f.Node)
+	case Start:
+		return now, c.Start(ctx, f.Node)
+	case Heal:
+		return c.Heal(ctx)
+	case Cut, Delay, Lose:
+		return c.Break(ctx, f.Link)
+	default:
+		return now, fmt.Errorf("no action %q", f.Action)
+	}
+}

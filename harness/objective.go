@@ -1,0 +1,118 @@
+package harness
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+)
+
+// Objective is a figure and what is asked of it.
+type Objective struct {
+	Name  string // "detect_kill"
+	About string // what it is, for the table
+	Unit  string // "ms", "%", "MB" or ""
+	// Least turns the bounds around: at least, not at most.
+	Least bool
+	// Floor is what the user asked for; nil: nothing. A miss of either the floor
+	// or the aim is a miss.
+	Floor *float64
+	// Aims are what we ask for, by target. A target that is not there cannot
+	// measure it. NaN asks for nothing: the figure is only shown.
+	Aims map[Target]float64
+	// Measure returns the samples. None at all is a miss: a check that never ran
+	// has not passed.
+	Measure func(*History) []float64
+}
+
+// Verdict is the outcome of an objective.
+type Verdict string
+
+// The verdicts.
+const (
+	Met         Verdict = "met"
+	Missed      Verdict = "missed"
+	NotMeasured Verdict = "not measured"
+	Shown       Verdict = "-" // nothing was asked
+)
+
+// Result is an objective, measured.
+type Result struct {
+	Name    string   `json:"name"`
+	About   string   `json:"about"`
+	Unit    string   `json:"unit,omitempty"`
+	Least   bool     `json:"at_least,omitempty"`
+	Floor   *float64 `json:"floor,omitempty"`
+	Aim     *float64 `json:"aim,omitempty"`
+	N       int      `json:"n"` // samples
+	P50     Number   `json:"p50"`
+	P99     Number   `json:"p99"`
+	Worst   Number   `json:"worst"`
+	Verdict Verdict  `json:"verdict"`
+}
+
+// Number is a figure; JSON has no word for infinity, so that is null there.
+type Number float64
+
+// MarshalJSON writes what is no finite number as null.
+func (n Number) MarshalJSON() ([]byte, error) {
+	if math.IsInf(float64(n), 0) || math.IsNaN(float64(n)) {
+		return []byte("null"), nil
+	}
+	return fmt.Appendf(nil, "%.3f", float64(n)), nil
+}
+
+// judge measures an objective on a target and says how it came out; false if
+// the target cannot measure it.
+func (o Objective) judge(h *History, target Target) (Result, bool) {
+	aim, measurable := o.Aims[target]
+	if !measurable {
+		return Result{}, false
+	}
+	r := Result{Name: o.Name, About: o.About, Unit: o.Unit, Least: o.Least, Floor: o.Floor}
+	if !math.IsNaN(aim) {
+		r.Aim = &aim
+	}
+	samples := o.Measure(h)
+	slices.SortFunc(samples, func(a, b float64) int {
+		if o.Least { // the worst is last
+			a, b = b, a
+		}
+		return cmp.Compare(a, b)
+	})
+	r.N = len(samples)
+	if r.N == 0 {
+		nothing := Number(math.NaN())
+		r.P50, r.P99, r.Worst, r.Verdict = nothing, nothing, nothing, NotMeasured
+		if r.Aim == nil && r.Floor == nil {
+			r.Verdict = Shown
+		}
+		return r, true
+	}
+	r.P50, r.P99, r.Worst = quantile(samples, 0.5), quantile(samples, 0.99), quantile(samples, 1)
+	r.Verdict = r.verdict()
+	return r, true
+}
+
+func (r Result) verdict() Verdict {
+	if r.Aim == nil && r.Floor == nil {
+		return Shown
+	}
+	for _, bound := range []*float64{r.Floor, r.Aim} {
+		if bound == nil {
+			continue
+		}
+		worst := float64(r.Worst)
+		if r.Least && worst < *bound || !r.Least && worst > *bound {
+			return Missed
+		}
+	}
+	return Met
+}
+
+// quantile is the nearest-rank quantile of sorted samples: the smallest one that
+// at least the share q of all do not exceed.
+func quantile(sorted []float64, q float64) Number {
+	rank := int(math.Ceil(q*float64(len(sorted)))) - 1
+	return Number(sorted[min(max(rank, 0), len(sorted)-1)])
+}

@@ -1,0 +1,78 @@
+package exec_test
+
+import (
+	"fmt"
+	"os"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/glassbox-dev/glassbox/memdb"
+	"github.com/glassbox-dev/glassbox/sandbox/runtime/exec"
+)
+
+func TestFrozenGuardianIsKilledAndReplaced(t *testing.T) {
+	r, log := startLoggedRuntime(t, exec.Config{})
+	task := sh(treeOfFour)
+	p := start(t, r, task)
+	pids := pidsOf(t, task.Log)
+	old, _ := r.Guardian()
+	require.NoError(t, syscall.Kill(old, syscall.SIGSTOP))
+	frozen := time.Now()
+
+	got := exit(t, p)
+	require.Equal(t, memdb.CauseLost, got.Cause)
+	require.Contains(t, got.Detail, "did not answer")
+	require.Greater(t, time.Since(frozen), 3*time.Second, "it is given some time")
+	requireGone(t, append(pids, old))
+	require.Equal(t, 0, exit(t, start(t, r, sh("true"))).Code, "a start right after finds the next guardian")
+	require.Len(t, log.lines("does not answer and is killed"), 1)
+}
+
+// A start, a kill and a stop that a frozen guardian was asked for come to an end.
+func TestFrozenGuardianHoldsUpNobody(t *testing.T) {
+	r := startRuntime(t, exec.Config{})
+	p := start(t, r, sh("sleep 1000"))
+	guardian, _ := r.Guardian()
+	require.NoError(t, syscall.Kill(guardian, syscall.SIGSTOP))
+
+	starts := make(chan error)
+	for range 500 { // more than its socket takes
+		go func() {
+			_, err := r.Start(t.Context(), sh("sleep 1000"))
+			starts <- err
+		}()
+	}
+	require.NoError(t, p.Kill(t.Context()))
+	require.Equal(t, memdb.CauseKilled, p.Exit().Cause, "that is what was asked for")
+	for range 500 {
+		<-starts // in one way or the other
+	}
+}
+
+func TestThawedGuardianIsKept(t *testing.T) {
+	r, log := startLoggedRuntime(t, exec.Config{})
+	p := start(t, r, sh("sleep 1000"))
+	guardian, _ := r.Guardian()
+	require.NoError(t, syscall.Kill(guardian, syscall.SIGSTOP))
+	<-time.After(2500 * time.Millisecond) // at least one ping and two ticks
+	require.NoError(t, syscall.Kill(guardian, syscall.SIGCONT))
+	<-time.After(4 * time.Second) // or it would be killed by now
+	now, _ := r.Guardian()
+	require.Equal(t, guardian, now)
+	require.True(t, alive(p.OSPID()))
+	require.Empty(t, log.lines("does not answer"))
+}
+
+func TestKilledNodeWithFrozenGuardianLeavesNothing(t *testing.T) {
+	name := fmt.Sprintf("frozen%d", os.Getpid())
+	node, guardian, _ := startStandInNode(t, name, 1)
+	eventually(t, "programs run", func() bool { return len(marked(name+".")) > 8 })
+	require.NoError(t, syscall.Kill(guardian, syscall.SIGSTOP))
+	require.NoError(t, node.Process.Kill())
+	_ = node.Wait()
+	eventually(t, "the guardian wakes up and ends", func() bool { return !alive(guardian) })
+	require.Empty(t, marked(name+"."))
+}
