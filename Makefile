@@ -9,10 +9,10 @@ COVER_FLOOR := 90
 FUZZTIME ?= 20s
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test race check cover bench bench-long fuzz gen ci clean
+.PHONY: help build run test verify verify-docker race check cover bench bench-long fuzz gen ci clean
 
 help: ## show this help
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build the one binary, bin/glassbox
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/glassbox
@@ -22,9 +22,16 @@ run: build ## start three nodes and the demo sandbox; Ctrl-C stops all
 
 test: ## run all tests
 	$(GO) test ./...
+	cd examples && $(GO) test ./...
+
+verify: build ## hold three processes to the scenario baseline; REPORT=DIR keeps the report
+	$(BIN) verify $(if $(REPORT),--report $(REPORT))
+
+verify-docker: ## the same with containers
+	$(GO) run ./testcontainers/verify $(if $(REPORT),--report $(REPORT))
 
 race: ## run all tests with the race detector
-	$(GO) test -race ./...
+	$(GO) test -race -timeout 20m ./...
 
 check: ## formatting, vet, static analysis, generated files, workflow syntax
 	@test -z "$$(gofmt -l .)" || { echo "gofmt these files:"; gofmt -l .; exit 1; }
@@ -32,6 +39,7 @@ check: ## formatting, vet, static analysis, generated files, workflow syntax
 	$(GO) tool staticcheck ./...
 	$(GO) tool actionlint
 	$(GO) mod tidy -diff
+	cd examples && $(GO) vet ./... && $(GO) mod tidy -diff
 	$(MAKE) --no-print-directory gen
 	git diff --exit-code -- docs internal/operations
 
@@ -41,7 +49,7 @@ cover: ## coverage of all packages, with its floor
 		sub("%","",$$3); printf "coverage: %s%% of statements (floor %d%%)\n", $$3, floor; exit $$3 < floor }'
 
 bench: build ## measure what docs/benchmarks.md tells, and print it beside its aims
-	$(GO) test -run '^$$' -bench . -benchtime 1s ./rpc ./internal/operations
+	$(GO) test -run '^$$' -bench . -benchtime 1s ./rpc ./internal/operations ./sandbox/runtime/exec
 	GLASSBOX_FIGURES=1 $(GO) test -v -count 1 -timeout 20m -run TestPromises ./harness
 
 bench-long: build ## the same, with the runs that take minutes (false alarms under load, fifty kills)

@@ -153,6 +153,7 @@ func (s *session) watch(conn *rpc.Conn) {
 		if !s.isWaitedFor(conn) {
 			return
 		}
+		timer.Reset(s.c.cfg.HandshakeTimeout) // for the handshake, if it was a hello
 	}
 	if s.role() == "client" {
 		return

@@ -8,8 +8,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"math/rand/v2"
+	"net"
 	"os"
 	"slices"
 	"strings"
@@ -546,6 +546,7 @@ func TestGarbageIsLogged(t *testing.T) {
 				settle(5 * time.Second)
 				_, err = io.Copy(io.Discard, nc)
 				require.NoError(t, err, "it was closed")
+				synctest.Wait() // and it is logged then
 				require.Contains(t, log.String(), "connection closed")
 				require.Contains(t, log.String(), tc.logs)
 				requireAllDirect(t, n1, n2, n3)
@@ -556,6 +557,22 @@ func TestGarbageIsLogged(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestALateHelloIsBoundedToo: whoever says hello and no more is closed, also if
+// the hello came when nobody expected one any more.
+func TestALateHelloIsBoundedToo(t *testing.T) {
+	three(t, func(t *testing.T, m *rpc.Memory, n1, _, _ *shell) {
+		nc, err := m.Dial(t.Context(), "n1:1")
+		require.NoError(t, err)
+		settle(5 * n1.cfg.HandshakeTimeout)
+		_, err = nc.Write([]byte(helloFrom("n2")))
+		require.NoError(t, err)
+		require.NoError(t, nc.SetReadDeadline(time.Now().Add(10*n1.cfg.HandshakeTimeout)))
+		_, err = io.Copy(io.Discard, nc)
+		require.NoError(t, err, "it was closed")
+		require.NoError(t, nc.Close())
+	})
 }
 
 func helloFrom(node string) string {

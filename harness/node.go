@@ -121,8 +121,22 @@ func (n *Node) Kill() error {
 	return nil
 }
 
-// Freeze stops the process without ending it; Thaw lets it go on.
-func (n *Node) Freeze() error { return n.Signal(syscall.SIGSTOP) }
+// freezeTimeout is how long a process may go on after SIGSTOP.
+const freezeTimeout = time.Second
+
+// Freeze stops the process without ending it, and returns when it has stopped;
+// Thaw lets it go on.
+func (n *Node) Freeze() error {
+	if err := n.Signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	for until := time.Now().Add(freezeTimeout); time.Now().Before(until); time.Sleep(time.Millisecond) {
+		if stopped(n.PID()) {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s goes on %s after SIGSTOP", n.Name, freezeTimeout)
+}
 
 // Thaw lets a frozen process go on.
 func (n *Node) Thaw() error { return n.Signal(syscall.SIGCONT) }

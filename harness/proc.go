@@ -46,3 +46,11 @@ func Marked(text string) ([]int, error) {
 	}
 	return pids, nil
 }
+
+// stopped reports whether a process is stopped by a signal: state T in
+// proc_pid_stat(5), behind the name in parentheses.
+func stopped(pid int) bool {
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	_, rest, found := bytes.Cut(raw, []byte(") "))
+	return err == nil && found && len(rest) > 0 && rest[0] == 'T'
+}

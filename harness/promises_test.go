@@ -140,6 +140,9 @@ func worst(t *testing.T, r *harness.Report, objective string) time.Duration {
 }
 
 func TestPromises(t *testing.T) {
+	if !strict {
+		t.Parallel()
+	}
 	t.Run("formation", formation)
 	t.Run("kill", kill)
 	t.Run("freeze", func(t *testing.T) { freeze(t, "lan", 2600*time.Millisecond) })

@@ -14,6 +14,7 @@ import (
 // TestTheHarnessFindsFaults: each fault planted in a cluster is found by the
 // objective that is there for it.
 func TestTheHarnessFindsFaults(t *testing.T) {
+	t.Parallel()
 	broken, err := harness.Build(t.Context(), t.TempDir(), "sabotage")
 	require.NoError(t, err)
 	short := func(name string, rounds int, length time.Duration) harness.Scenario {
@@ -51,6 +52,7 @@ func TestTheHarnessFindsFaults(t *testing.T) {
 		"nothing wrong: a baseline": {short("baseline", 1, time.Second), harness.ProcessOptions{}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			if tc.options.Binary == "" {
 				tc.options.Binary = binary
 			}

@@ -98,8 +98,22 @@ func TestAnUnfinishedMessage(t *testing.T) {
 			}
 			time.Sleep(time.Hour)
 		}
+		_, err := two.Write([]byte(whole[:500]))
+		require.NoError(t, err)
+		for range 10 { // always in the midst of one, but never of the same
+			_, err := two.Write([]byte(whole[500:] + whole[:500]))
+			require.NoError(t, err)
+			time.Sleep(20 * time.Second)
+			_, err = answers.ReadString('\n')
+			require.NoError(t, err)
+		}
+		_, err = two.Write([]byte(whole[500:]))
+		require.NoError(t, err)
+		_, err = answers.ReadString('\n')
+		require.NoError(t, err)
+
 		begun := time.Now()
-		for i := 0; ; i++ {
+		for i := 0; i < 100; i++ {
 			if _, err := two.Write([]byte(whole[i : i+1])); err != nil {
 				break
 			}

@@ -254,6 +254,9 @@ type memoryConn struct {
 }
 
 func (c *memoryConn) Read(b []byte) (int, error) {
+	if c.expired(&c.readBy) {
+		return 0, os.ErrDeadlineExceeded
+	}
 	for {
 		n, changed, err := c.in.read(b)
 		if n > 0 || err != nil {
@@ -266,6 +269,9 @@ func (c *memoryConn) Read(b []byte) (int, error) {
 }
 
 func (c *memoryConn) Write(b []byte) (sent int, err error) {
+	if c.expired(&c.sendBy) {
+		return 0, os.ErrDeadlineExceeded
+	}
 	for sent < len(b) {
 		n, changed, err := c.out.write(b[sent:])
 		if sent += n; err != nil {
@@ -279,6 +285,14 @@ func (c *memoryConn) Write(b []byte) (sent int, err error) {
 		}
 	}
 	return sent, nil
+}
+
+// expired says that a deadline has passed, after which nothing is read or
+// written even if it could be.
+func (c *memoryConn) expired(deadline *time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !deadline.IsZero() && !time.Now().Before(*deadline)
 }
 
 // wait waits for a change, the deadline or the end of the connection.

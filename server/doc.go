@@ -14,7 +14,7 @@
 //
 // A slow client holds nothing but its own goroutine, and that not for ever: a
 // request's head has 5 seconds to come and its body 30, an answer must be read
-// within 30 and each event of a stream within 10. A subscriber on a connection
+// within the next 30 and each event of a stream within 10. A subscriber on a connection
 // that stays gets its events at the pace at which it reads.
 //
 // HEAD is answered as GET, without the body. What cannot be understood is

@@ -157,7 +157,7 @@ func (s *Server) readBody(c echo.Context) ([]byte, error) {
 	case err != nil:
 		return nil, errs.Wrap(errs.InvalidRequest, err, "the body cannot be read")
 	}
-	return raw, bodyRead(c)
+	return raw, nil
 }
 
 // isJSON demands the content type, which no page of another site can send

@@ -79,7 +79,6 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	hs := &http.Server{
 		Handler: http.HandlerFunc(s.serveHTTP), ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 		BaseContext: func(net.Listener) context.Context { return ctx },
-		ConnState:   forgetDeadline,
 		ErrorLog:    log.New(io.Discard, "", 0), // what clients do wrong on the wire is theirs
 	}
 	ended := make(chan error, 1)

@@ -81,7 +81,7 @@ func TestAnAnswerMustBeRead(t *testing.T) {
 		body := `{"jsonrpc":"2.0","id":1,"method":"word.get","params":{"name":"` + strings.Repeat("x", 1<<20) + `"}}`
 		_, err := conn.Write([]byte(post("/rpc", len(body)) + body))
 		require.NoError(t, err)
-		time.Sleep(31 * time.Second)
+		time.Sleep(61 * time.Second)
 		got, err := io.ReadAll(conn)
 		require.NoError(t, err)
 		require.Less(t, len(got), 1<<20, "the rest was given up")
@@ -115,6 +115,22 @@ func TestTimesBoundTheClientOnly(t *testing.T) {
 		time.Sleep(time.Minute)
 		require.Contains(t, ask("Expect: 100-continue\r\n", `{"jsonrpc":"2.0","id":1,"method":"word.get","params":{"name":"w"}}`), `"name":"w"`)
 		require.NoError(t, conn.Close())
+	})
+}
+
+// TestHEADOfAStreamEnds, so that the connection serves on.
+func TestHEADOfAStreamEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn, _ := connect(t, server.Config{})
+		answers, begun := bufio.NewReader(conn), time.Now()
+		for _, request := range []string{"HEAD /api/v1/count/stream?until=99&after=99", "HEAD /livez"} {
+			_, err := conn.Write([]byte(request + " HTTP/1.1\r\nHost: localhost\r\n\r\n"))
+			require.NoError(t, err)
+			answer, err := http.ReadResponse(answers, &http.Request{Method: http.MethodHead})
+			require.NoError(t, err)
+			require.Equal(t, 200, answer.StatusCode)
+			require.Zero(t, time.Since(begun))
+		}
 	})
 }
 

@@ -95,7 +95,7 @@ func (a *app) root() *cobra.Command {
 	})
 	a.client.register(a, root.PersistentFlags())
 	root.AddGroup(&cobra.Group{ID: "run", Title: "Run a cluster:"}, &cobra.Group{ID: "use", Title: "See into it:"})
-	root.AddCommand(a.serve(), a.dev(), a.demo(), a.config(), a.version())
+	root.AddCommand(a.serve(), a.dev(), a.verify(), a.demo(), a.config(), a.version())
 	a.addOperations(root)
 	root.AddCommand(a.nodes(), a.call())
 	group(root).AddCommand(a.create())

@@ -23,7 +23,7 @@ func (a *app) config() *cobra.Command {
 			if err := a.showSettings(s, sources); err != nil {
 				return err
 			}
-			return s.check()
+			return s.cfg.Validate()
 		},
 	}
 	cmd.Flags().AddFlagSet(s.flags)

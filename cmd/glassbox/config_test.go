@@ -73,7 +73,7 @@ func TestSettingsFaults(t *testing.T) {
 		s.fails(2, `"http": 127.0.0.1:70000 has the port "70000"; ports are 0 to 65535`, command, "--http", "127.0.0.1:70000")
 		s.fails(2, `"rpc"`, command, "--rpc", "127.0.0.1:-1")
 		s.fails(2, `"advertise"`, command, "--advertise", "10.0.0.1:x")
-		s.fails(2, `"peer n2"`, command, "--peer", "n2=127.0.0.1:70000")
+		s.fails(2, `"peers: n2"`, command, "--peer", "n2=127.0.0.1:70000")
 	}
 	s.env["GLASSBOX_HISTORY"] = "x"
 	s.fails(2, "GLASSBOX_HISTORY", "config")

@@ -25,7 +25,7 @@ func (a *app) serve() *cobra.Command {
 			if _, err := s.resolve(a.getenv); err != nil {
 				return err
 			}
-			if err := s.check(); err != nil {
+			if err := s.cfg.Validate(); err != nil {
 				return err
 			}
 			log := newLog(a.err, s.cfg)
@@ -54,7 +54,8 @@ func runNode(ctx context.Context, cfg node.Config, log *slog.Logger) error {
 
 // newLog makes the node's log, of settings that were checked.
 func newLog(w io.Writer, cfg node.Config) *slog.Logger {
-	level, _ := logLevel(cfg)
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(cfg.LogLevel)) // it is valid
 	options := &slog.HandlerOptions{Level: level}
 	var handler slog.Handler = slog.NewTextHandler(w, options)
 	if cfg.LogFormat == "json" {

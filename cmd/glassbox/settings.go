@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"maps"
 	"net"
 	"os"
@@ -79,46 +78,6 @@ func (s *settings) resolve(getenv func(string) string) (sources map[string]strin
 		}
 	}
 	return given, nil
-}
-
-// check says what is wrong with the settings: as the node does, and what it
-// would find out only when it runs.
-func (s *settings) check() error {
-	if _, err := logLevel(s.cfg); err != nil {
-		return err
-	}
-	if err := s.cfg.Validate(); err != nil {
-		return err
-	}
-	addrs := map[string]string{"http": s.cfg.HTTP, "rpc": s.cfg.RPC, "advertise": s.cfg.Advertise}
-	for name, addr := range s.cfg.Peers {
-		addrs["peer "+name] = addr
-	}
-	for _, name := range slices.Sorted(maps.Keys(addrs)) {
-		if err := checkPort(name, addrs[name]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// checkPort refuses an address with a port that there is not.
-func checkPort(name, addr string) error {
-	_, port, err := net.SplitHostPort(addr)
-	if addr == "" || err != nil {
-		return nil // not given, or refused by Validate
-	}
-	if _, err := net.LookupPort("tcp", port); err != nil {
-		return errs.BadParam(name, "%s has the port %q; ports are 0 to 65535", addr, port)
-	}
-	return nil
-}
-
-func logLevel(cfg node.Config) (level slog.Level, err error) {
-	if err := level.UnmarshalText([]byte(cfg.LogLevel)); err != nil {
-		return level, errs.BadParam("log_level", "debug, info, warn or error, not %q", cfg.LogLevel)
-	}
-	return level, nil
 }
 
 // fromFile sets what is still at its default.

@@ -1,8 +1,11 @@
 package node
 
 import (
+	"log/slog"
+	"maps"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -90,7 +93,12 @@ func (c Config) Validate() error {
 	if err := addressSafe("rpc", c.RPC, c.SecretFile, "the cluster's secret (--secret-file)"); err != nil {
 		return err
 	}
+	if err := c.validatePorts(); err != nil {
+		return err
+	}
 	switch {
+	case new(slog.Level).UnmarshalText([]byte(c.LogLevel)) != nil:
+		return errs.BadParam("log_level", "debug, info, warn or error, not %q", c.LogLevel)
 	case c.MaxMessage < minMessage:
 		return errs.BadParam("max_message", "at least %d bytes are needed, not %d: nodes send each other that much at once", minMessage, c.MaxMessage)
 	case c.History < 1:
@@ -104,6 +112,24 @@ func (c Config) Validate() error {
 	}
 	_, err := c.membership()
 	return err
+}
+
+// validatePorts finds ports that there cannot be.
+func (c Config) validatePorts() error {
+	addrs := map[string]string{"http": c.HTTP, "rpc": c.RPC, "advertise": c.Advertise}
+	for name, addr := range c.Peers {
+		addrs["peers: "+name] = addr
+	}
+	for _, field := range slices.Sorted(maps.Keys(addrs)) {
+		_, port, err := net.SplitHostPort(addrs[field])
+		if err != nil {
+			continue // told by whoever knows what the address is for
+		}
+		if _, err := net.LookupPort("tcp", port); err != nil {
+			return errs.BadParam(field, "%s has the port %q; ports are 0 to 65535", addrs[field], port)
+		}
+	}
+	return nil
 }
 
 // minMessage is the smallest bound on messages that replication fits.

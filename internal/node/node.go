@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/glassbox-dev/glassbox/cluster"
@@ -85,8 +86,11 @@ func (n *Node) listen() (err error) {
 
 func bind(field, addr string) (net.Listener, error) {
 	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		return nil, errs.Wrap(errs.Conflict, err, "cannot listen on %s; another process may use the port: end it, or choose another address with --%s", addr, field)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, errs.Wrap(errs.Conflict, err, "cannot listen on %s; another process uses the port: end it, or choose another address with --%s", addr, field)
+	case err != nil:
+		return nil, errs.Wrap(errs.BadParameter, err, "cannot listen on %s; choose another address with --%s", addr, field)
 	}
 	return l, nil
 }

@@ -64,7 +64,7 @@ func Configs(t testing.TB, n int) []node.Config {
 	return configs
 }
 
-// Start starts n nodes and waits until they have joined.
+// Start starts n nodes and waits until they have joined and each sees all alive.
 func Start(t testing.TB, n int) []*Node {
 	t.Helper()
 	var nodes []*Node
@@ -73,6 +73,12 @@ func Start(t testing.TB, n int) []*Node {
 	}
 	for _, one := range nodes {
 		one.WaitReady(t)
+		require.Eventually(t, func() bool {
+			status := Call[struct {
+				Alive int `json:"alive"`
+			}](t, one, "cluster.status", nil)
+			return status.Alive == n
+		}, joinTimeout, time.Millisecond)
 	}
 	return nodes
 }

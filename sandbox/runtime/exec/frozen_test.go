@@ -1,8 +1,6 @@
 package exec_test
 
 import (
-	"fmt"
-	"os"
 	"syscall"
 	"testing"
 	"time"
@@ -67,7 +65,7 @@ func TestThawedGuardianIsKept(t *testing.T) {
 }
 
 func TestKilledNodeWithFrozenGuardianLeavesNothing(t *testing.T) {
-	name := fmt.Sprintf("frozen%d", os.Getpid())
+	name := newName()
 	node, guardian, _ := startStandInNode(t, name, 1)
 	eventually(t, "programs run", func() bool { return len(marked(name+".")) > 8 })
 	require.NoError(t, syscall.Kill(guardian, syscall.SIGSTOP))

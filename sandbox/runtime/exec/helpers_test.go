@@ -29,6 +29,9 @@ var serial atomic.Int64
 // newID makes a pid that no other test uses: also the mark to look for.
 func newID() string { return fmt.Sprintf("t%d.1.%d", os.Getpid(), serial.Add(1)) }
 
+// newName makes a node's name that no other test uses.
+func newName() string { return fmt.Sprintf("node%d-%d", os.Getpid(), serial.Add(1)) }
+
 // eventually polls what the operating system shows.
 func eventually(t *testing.T, what string, f func() bool) {
 	t.Helper()

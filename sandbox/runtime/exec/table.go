@@ -96,7 +96,8 @@ func parseStat(pid int, raw []byte) (proc, error) {
 	p.stopped = fields[state][0] == 'T' || fields[state][0] == 't'
 	// A process whose first thread has ended looks like a zombie, but lives.
 	p.dying = fields[state][0] == 'Z' || fields[state][0] == 'X'
-	p.dead = p.dying && number(threads) <= 1
+	alone := number(threads) <= 1
+	p.dead = p.dying && alone
 	return p, err
 }
 
