@@ -243,7 +243,7 @@ func FuzzConn(f *testing.F) {
 		near, far := Pipe()
 		conn := Start(t.Context(), far, HandlerFunc(func(ctx context.Context, _ *Conn, method string, params json.RawMessage) (any, error) {
 			return standard(ctx, method, params)
-		}), Config{MaxMessage: 1 << 12})
+		}), Config{MaxMessage: 1 << 12, Linger: time.Minute})
 		said := make(chan string)
 		go func() {
 			scanner := bufio.NewScanner(near)

@@ -127,7 +127,7 @@ func TestNamesakeKeepsItsPrograms(t *testing.T) {
 		fmt.Println("n1", alive(n1.Process.Pid), "g1", alive(g1))
 		out, _ := osexec.Command("ps", "-eo", "pid,ppid,stat,comm,args").CombinedOutput()
 		fmt.Println(string(out))
-		}
+	}
 	require.NotEmpty(t, marked(name+".1."), "%s %s", log1.lines(""), log.lines(""))
 	require.Empty(t, log.lines("former life"))
 }
