@@ -10,7 +10,16 @@ import (
 )
 
 // Client returns a client of a node's API. Its address is that of this moment.
-func Client(c Cluster, node string) *client.Client { return &client.Client{Addr: c.HTTP(node)} }
+func Client(c Cluster, node string) *client.Client {
+	cl := &client.Client{Addr: c.HTTP(node)}
+	if t, ok := c.(tokened); ok {
+		cl.Token = t.Token()
+	}
+	return cl
+}
+
+// tokened is a cluster whose nodes demand a token of their clients.
+type tokened interface{ Token() string }
 
 // Status is what a node says of its cluster: the part that measuring needs.
 type Status struct {

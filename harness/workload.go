@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/glassbox-dev/glassbox/internal/errs"
-	"github.com/glassbox-dev/glassbox/server/client"
 )
 
 // calling makes the calls of a workload and records them.
@@ -66,7 +65,8 @@ const margin = 500 * time.Millisecond
 func (w *calling) call(caller, callee string) {
 	ctx, cancel := context.WithTimeout(context.Background(), w.what.Timeout+margin)
 	defer cancel()
-	c := &client.Client{Addr: w.cluster.HTTP(caller), HTTP: w.http}
+	c := Client(w.cluster, caller)
+	c.HTTP = w.http
 	at := time.Now()
 	err := c.Call(ctx, "node.ping", map[string]any{"node": callee, "timeout_ms": w.what.Timeout.Milliseconds()}, nil)
 	made := Call{Caller: caller, Callee: callee, At: at, Took: time.Since(at)}

@@ -1,0 +1,115 @@
+package testcontainers
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/containerd/errdefs"
+	"github.com/moby/moby/client"
+	tc "github.com/testcontainers/testcontainers-go"
+
+	"github.com/glassbox-dev/glassbox/harness"
+)
+
+// The image is built from nothing, so that no registry is needed: it has the
+// node's binary and the helper that breaks its network.
+const (
+	imageName  = "glassbox-harness"
+	nodeFile   = "/glassbox"
+	helperFile = "/netfault"
+
+	// No "# syntax=" line: that would pull a frontend.
+	dockerfile = "FROM scratch\nCOPY glassbox netfault /\nENTRYPOINT [\"" + nodeFile + "\"]\n"
+)
+
+// helperProgram is compiled by its import path, as the node's is.
+const helperProgram = "github.com/glassbox-dev/glassbox/testcontainers/netfault"
+
+// helperBinary compiles the helper, once for this process.
+var helperBinary = sync.OnceValues(func() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "glassbox-netfault-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	binary, err := harness.BuildProgram(context.Background(), dir, helperProgram)
+	if err != nil {
+		return nil, err
+	}
+	return os.ReadFile(binary)
+})
+
+// image makes sure that the engine has the image of a node's binary and returns
+// its name. One with the same content is used again; others of ours, of before,
+// are removed.
+func (e *engine) image(ctx context.Context, binary string) (string, error) {
+	content, err := imageContent(binary)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(content)
+	tag := hex.EncodeToString(sum[:6])
+	name := imageName + ":" + tag
+	if _, err := e.api.ImageInspect(ctx, name); err == nil {
+		return name, nil
+	} else if !errdefs.IsNotFound(err) {
+		return "", fmt.Errorf("look for the image %s: %w", name, err)
+	}
+	_, err = e.provider.BuildImage(ctx, &tc.ContainerRequest{FromDockerfile: tc.FromDockerfile{
+		ContextArchive: bytes.NewReader(content), Repo: imageName, Tag: tag, KeepImage: true,
+	}})
+	if err != nil {
+		return "", fmt.Errorf("build the image %s: %w", name, err)
+	}
+	return name, e.removeOldImages(ctx, name)
+}
+
+// imageContent is the build's context; the same files make the same bytes.
+func imageContent(binary string) ([]byte, error) {
+	node, err := os.ReadFile(binary)
+	if err != nil {
+		return nil, fmt.Errorf("the node's binary: %w", err)
+	}
+	helper, err := helperBinary()
+	if err != nil {
+		return nil, fmt.Errorf("the helper that breaks networks: %w", err)
+	}
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, f := range []struct {
+		name    string
+		content []byte
+	}{{"Dockerfile", []byte(dockerfile)}, {filepath.Base(nodeFile), node}, {filepath.Base(helperFile), helper}} {
+		if err := w.WriteHeader(&tar.Header{Name: f.name, Mode: 0o755, Size: int64(len(f.content))}); err != nil {
+			return nil, err
+		}
+		if _, err := w.Write(f.content); err != nil {
+			return nil, err
+		}
+	}
+	return b.Bytes(), w.Close()
+}
+
+// removeOldImages removes the images of ours but one. Those in use stay, and go
+// when the next one is built.
+func (e *engine) removeOldImages(ctx context.Context, keep string) error {
+	images, err := e.api.ImageList(ctx, client.ImageListOptions{Filters: make(client.Filters).Add("reference", imageName)})
+	if err != nil {
+		return fmt.Errorf("list images: %w", err)
+	}
+	for _, i := range images.Items {
+		for _, tag := range i.RepoTags {
+			if tag != keep {
+				_, _ = e.api.ImageRemove(ctx, tag, client.ImageRemoveOptions{PruneChildren: true}) // refused while in use
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,174 @@
+package testcontainers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/moby/moby/client"
+	tc "github.com/testcontainers/testcontainers-go"
+	"golang.org/x/sync/errgroup"
+)
+
+// runLabel is on everything that is made; its value names the process that made
+// it. The library's own session label is shared by all packages under test at
+// the same time, so nobody could remove by it.
+const runLabel = "dev.glassbox.harness.run"
+
+// reaperArg is the first argument of this program as a reaper, runLabel's value
+// the second.
+const reaperArg = "testcontainers-reaper"
+
+// reapable: this program is known to become a reaper when it is started as one.
+// If it did not, starting it again would do whatever it does, again and again.
+var reapable atomic.Bool
+
+// Reap makes the program able to clean up after itself even when it is killed.
+// Call it first thing in main, before flags are parsed; in tests [Main] does.
+//
+// A cluster needs it: with the first one, the program starts itself again as its
+// reaper, which waits until this process is gone and then removes what it left.
+// That process is where Reap does not return.
+func Reap() {
+	if len(os.Args) == 3 && os.Args[1] == reaperArg {
+		os.Exit(reap(os.Stdin, os.Args[2]))
+	}
+	reapable.Store(true)
+}
+
+// Times of the reaper.
+const (
+	reapTimeout = time.Minute
+	// A request that was on its way when the process died can still make
+	// something: so long nothing must be found.
+	reapQuiet = 2 * time.Second
+	reapEvery = 250 * time.Millisecond
+)
+
+// reap is the reaper: it waits until nobody holds the other end of in and then
+// removes what has the label, until there is nothing for a while.
+func reap(in io.Reader, label string) int {
+	said, _ := io.ReadAll(in) // any end is the end
+	if string(said) == reaped {
+		return 0
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), reapTimeout)
+	defer cancel()
+	api, err := tc.NewDockerClientWithOpts(ctx)
+	if err != nil {
+		return 1
+	}
+	for quiet := time.Now(); time.Since(quiet) < reapQuiet && ctx.Err() == nil; time.Sleep(reapEvery) {
+		// What could not be removed is tried again.
+		if removed, err := sweep(ctx, api, runLabel, label); removed > 0 || err != nil {
+			quiet = time.Now()
+		}
+	}
+	return 0
+}
+
+// reaped tells the reaper that there is nothing left to do.
+const reaped = "reaped\n"
+
+// reaper is the reaper of this process, as its parent has it.
+type reaper struct {
+	cmd  *exec.Cmd
+	pipe io.WriteCloser
+}
+
+var ourReaper atomic.Pointer[reaper]
+
+// startReaper starts this program again as its own reaper. It always is: even
+// where the library's Ryuk can run, that one waits ten seconds.
+func (e *engine) startReaper() error {
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("start the reaper: %w", err)
+	}
+	cmd := exec.Command(self, reaperArg, e.label)
+	// It must outlive us, and what ends us from a terminal. It has no output: a
+	// pipe of ours that it held open would keep `go test` waiting.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	pipe, err := cmd.StdinPipe()
+	if err != nil {
+		return fmt.Errorf("start the reaper: %w", err)
+	}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start the reaper: %w", err)
+	}
+	ourReaper.Store(&reaper{cmd, pipe})
+	return nil
+}
+
+// cleanUp removes what this process has left, ends the reaper, and says how much
+// there was.
+func cleanUp() (removed int, err error) {
+	r := ourReaper.Swap(nil)
+	if r == nil { // nothing was ever made
+		return 0, nil
+	}
+	e, err := theEngine()
+	if err != nil {
+		return 0, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), reapTimeout)
+	defer cancel()
+	removed, err = sweep(ctx, e.api, runLabel, e.label)
+	if err == nil {
+		_, err = io.WriteString(r.pipe, reaped)
+	}
+	// Otherwise the reaper tries again, and longer than we want to wait.
+	err = errors.Join(err, r.pipe.Close(), e.provider.Close())
+	if err == nil {
+		err = r.cmd.Wait()
+	}
+	return removed, err
+}
+
+// sweep removes all containers and networks with a label, and that value of it,
+// and says how many there were.
+func sweep(ctx context.Context, api client.APIClient, label, value string) (int, error) {
+	containers, networks, err := labelled(ctx, api, label, value)
+	if err != nil {
+		return 0, err
+	}
+	var all errgroup.Group // at once: each takes the engine a while
+	for _, id := range containers {
+		all.Go(func() error {
+			_, err := api.ContainerRemove(ctx, id, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})
+			return err
+		})
+	}
+	err = all.Wait()
+	for _, id := range networks { // after what is connected to them
+		_, removeErr := api.NetworkRemove(ctx, id, client.NetworkRemoveOptions{})
+		err = errors.Join(err, removeErr)
+	}
+	return len(containers) + len(networks), err
+}
+
+// labelled lists the containers and networks with a label, and that value of it.
+func labelled(ctx context.Context, api client.APIClient, label, value string) (containers, networks []string, err error) {
+	filter := make(client.Filters).Add("label", label+"="+value)
+	c, err := api.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: filter})
+	if err != nil {
+		return nil, nil, fmt.Errorf("list containers: %w", err)
+	}
+	for _, item := range c.Items {
+		containers = append(containers, item.ID)
+	}
+	n, err := api.NetworkList(ctx, client.NetworkListOptions{Filters: filter})
+	if err != nil {
+		return nil, nil, fmt.Errorf("list networks: %w", err)
+	}
+	for _, item := range n.Items {
+		networks = append(networks, item.ID)
+	}
+	return containers, networks, nil
+}
