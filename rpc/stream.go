@@ -151,9 +151,10 @@ func isHTTP(line []byte) bool {
 	return len(fields) == 3 && bytes.HasPrefix(fields[2], []byte("HTTP/"))
 }
 
-// What the library sees of a request. Its id means nothing: the answer goes by
+// requestEnvelope is what the library sees of any request: the least that it
+// takes for one, since it looks at each byte several times. The answer goes by
 // [incoming].
-var requestEnvelope = []byte(`{"jsonrpc":"2.0","method":"m","id":1}`)
+var requestEnvelope = []byte(`{"method":""}`)
 
 // envelopeOf is what the library gets to see of a message; nil if it is a
 // response to nothing.
@@ -165,7 +166,7 @@ func envelopeOf(in *incoming) []byte {
 	if err != nil {
 		return nil // null: the peer could not read something we sent; no call to give it to
 	}
-	return append(strconv.AppendUint([]byte(`{"jsonrpc":"2.0","result":null,"id":`), id, 10), '}')
+	return append(strconv.AppendUint([]byte(`{"result":null,"id":`), id, 10), '}')
 }
 
 // received gives a call its answer, which the library did not see. It is the
