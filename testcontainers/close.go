@@ -30,9 +30,10 @@ func (c *Containers) end() error {
 	if c.network != nil {
 		err = errors.Join(err, c.network.Remove(ctx))
 	}
-	// Nothing should be left; but what failed half way was never known to us.
-	_, sweepErr := sweep(ctx, c.engine.api, clusterLabel, c.id)
-	return errors.Join(err, sweepErr)
+	if c.gaveUp { // the engine may go on with what we gave up: we never knew of it
+		err = errors.Join(err, sweepAll(ctx, c.engine.api, clusterLabel, c.id))
+	}
+	return err
 }
 
 func (c *Containers) endNode(ctx context.Context, n *node) error {

@@ -410,3 +410,21 @@ func TestWrongStart(t *testing.T) {
 	require.ErrorContains(t, err, "does not run")
 	require.Error(t, c.Stop(t.Context(), "n2"))
 }
+
+// TestStartGivenUp: a start that is given up at any moment leaves nothing.
+func TestStartGivenUp(t *testing.T) {
+	Need(t)
+	o := Options{Nodes: 2, Binary: binary(t)}
+	e, err := theEngine()
+	require.NoError(t, err)
+	_, err = e.image(t.Context(), o.Binary) // that takes longer than all moments
+	require.NoError(t, err)
+	for _, moment := range []time.Duration{20 * time.Millisecond, 200 * time.Millisecond, 500 * time.Millisecond} {
+		c, err := Start(within(t, moment), o)
+		if err == nil { // a quick machine
+			require.NoError(t, c.Close())
+		}
+		t.Logf("given up after %s: %v", moment, err)
+		require.Zero(t, left(t, runLabel, e.label))
+	}
+}

@@ -28,6 +28,7 @@ type Containers struct {
 	network *tc.DockerNetwork
 	nodes   []*node
 	started time.Time
+	gaveUp  bool // on starting it
 
 	// watching ends what watches the containers.
 	watching context.Context
@@ -55,6 +56,7 @@ func Start(ctx context.Context, o Options) (*Containers, error) {
 	c.watching, c.unwatch = context.WithCancel(context.Background())
 	c.close = sync.OnceValue(c.end)
 	if err := c.start(ctx); err != nil {
+		c.gaveUp = true
 		return nil, errors.Join(err, c.Close())
 	}
 	return c, nil

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/moby/moby/client"
@@ -50,17 +51,19 @@ var helperBinary = sync.OnceValues(func() ([]byte, error) {
 // its name. One with the same content is used again; others of ours, of before,
 // are removed.
 func (e *engine) image(ctx context.Context, binary string) (string, error) {
-	content, err := imageContent(binary)
+	tag, err := imageTag(binary)
 	if err != nil {
 		return "", err
 	}
-	sum := sha256.Sum256(content)
-	tag := hex.EncodeToString(sum[:6])
 	name := imageName + ":" + tag
 	if _, err := e.api.ImageInspect(ctx, name); err == nil {
 		return name, nil
 	} else if !errdefs.IsNotFound(err) {
 		return "", fmt.Errorf("look for the image %s: %w", name, err)
+	}
+	content, err := imageContent(binary)
+	if err != nil {
+		return "", err
 	}
 	_, err = e.provider.BuildImage(ctx, &tc.ContainerRequest{FromDockerfile: tc.FromDockerfile{
 		ContextArchive: bytes.NewReader(content), Repo: imageName, Tag: tag, KeepImage: true,
@@ -69,6 +72,38 @@ func (e *engine) image(ctx context.Context, binary string) (string, error) {
 		return "", fmt.Errorf("build the image %s: %w", name, err)
 	}
 	return name, e.removeOldImages(ctx, name)
+}
+
+// version is one version of a binary, as far as that can be told without
+// reading it.
+type version struct {
+	path     string
+	size     int64
+	modified time.Time
+}
+
+// imageTags are the tags of the versions that were seen: a megabyte takes a
+// while to hash, and a cluster may be started often.
+var imageTags sync.Map
+
+// imageTag is a hash of the image's content.
+func imageTag(binary string) (string, error) {
+	info, err := os.Stat(binary)
+	if err != nil {
+		return "", err
+	}
+	v := version{binary, info.Size(), info.ModTime()}
+	if tag, ok := imageTags.Load(v); ok {
+		return tag.(string), nil
+	}
+	content, err := imageContent(binary)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(content)
+	tag := hex.EncodeToString(sum[:6])
+	imageTags.Store(v, tag)
+	return tag, nil
 }
 
 // imageContent is the build's context; the same files make the same bytes.

@@ -11,9 +11,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/moby/moby/client"
 	tc "github.com/testcontainers/testcontainers-go"
-	"golang.org/x/sync/errgroup"
 )
 
 // runLabel is on everything that is made; its value names the process that made
@@ -42,14 +40,8 @@ func Reap() {
 	reapable.Store(true)
 }
 
-// Times of the reaper.
-const (
-	reapTimeout = time.Minute
-	// A request that was on its way when the process died can still make
-	// something: so long nothing must be found.
-	reapQuiet = 2 * time.Second
-	reapEvery = 250 * time.Millisecond
-)
+// reapTimeout bounds the removal of all that was left.
+const reapTimeout = time.Minute
 
 // reap is the reaper: it waits until nobody holds the other end of in and then
 // removes what has the label, until there is nothing for a while.
@@ -64,11 +56,8 @@ func reap(in io.Reader, label string) int {
 	if err != nil {
 		return 1
 	}
-	for quiet := time.Now(); time.Since(quiet) < reapQuiet && ctx.Err() == nil; time.Sleep(reapEvery) {
-		// What could not be removed is tried again.
-		if removed, err := sweep(ctx, api, runLabel, label); removed > 0 || err != nil {
-			quiet = time.Now()
-		}
+	if err := sweepAll(ctx, api, runLabel, label); err != nil {
+		return 1
 	}
 	return 0
 }
@@ -129,46 +118,4 @@ func cleanUp() (removed int, err error) {
 		err = r.cmd.Wait()
 	}
 	return removed, err
-}
-
-// sweep removes all containers and networks with a label, and that value of it,
-// and says how many there were.
-func sweep(ctx context.Context, api client.APIClient, label, value string) (int, error) {
-	containers, networks, err := labelled(ctx, api, label, value)
-	if err != nil {
-		return 0, err
-	}
-	var all errgroup.Group // at once: each takes the engine a while
-	for _, id := range containers {
-		all.Go(func() error {
-			_, err := api.ContainerRemove(ctx, id, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})
-			return err
-		})
-	}
-	err = all.Wait()
-	for _, id := range networks { // after what is connected to them
-		_, removeErr := api.NetworkRemove(ctx, id, client.NetworkRemoveOptions{})
-		err = errors.Join(err, removeErr)
-	}
-	return len(containers) + len(networks), err
-}
-
-// labelled lists the containers and networks with a label, and that value of it.
-func labelled(ctx context.Context, api client.APIClient, label, value string) (containers, networks []string, err error) {
-	filter := make(client.Filters).Add("label", label+"="+value)
-	c, err := api.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: filter})
-	if err != nil {
-		return nil, nil, fmt.Errorf("list containers: %w", err)
-	}
-	for _, item := range c.Items {
-		containers = append(containers, item.ID)
-	}
-	n, err := api.NetworkList(ctx, client.NetworkListOptions{Filters: filter})
-	if err != nil {
-		return nil, nil, fmt.Errorf("list networks: %w", err)
-	}
-	for _, item := range n.Items {
-		networks = append(networks, item.ID)
-	}
-	return containers, networks, nil
 }

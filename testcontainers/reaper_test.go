@@ -115,5 +115,5 @@ func TestReaperIsTold(t *testing.T) {
 	t.Setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
 	begun := time.Now()
 	require.Zero(t, reap(bytes.NewBufferString(reaped), "x"))
-	require.Less(t, time.Since(begun), reapQuiet)
+	require.Less(t, time.Since(begun), sweepQuiet)
 }

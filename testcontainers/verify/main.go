@@ -47,6 +47,9 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) int {
 	if err == nil {
 		ok, err = verify(ctx, v, out, errOut)
 	}
+	if ctx.Err() != nil { // whatever that broke off says nothing more
+		err = errors.New("interrupted")
+	}
 	switch {
 	case err != nil:
 		fmt.Fprintf(errOut, "verify: %s\n", err)
