@@ -4,6 +4,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
 	"syscall"
 	"testing"
@@ -40,22 +41,39 @@ func startProcess(t *testing.T, name string, args ...string) *process {
 	return p
 }
 
+// end waits until the process has ended well.
+func (p *process) end(t *testing.T) {
+	t.Helper()
+	select {
+	case err := <-p.ended:
+		require.NoError(t, err, "%s", &p.log)
+	case <-time.After(20 * time.Second):
+		require.NoError(t, p.Process.Kill())
+		require.FailNow(t, "it does not end", "%s", &p.log)
+	}
+}
+
 // TestHangup: a closed terminal ends a node like SIGTERM does, unless it was
 // started to survive that.
 func TestHangup(t *testing.T) {
+	// Whoever runs the tests may ignore it, and what is ignored is inherited;
+	// what is caught is not.
+	caught := make(chan os.Signal, 1)
+	signal.Notify(caught, syscall.SIGHUP)
+	defer signal.Stop(caught)
 	exe, err := os.Executable()
 	require.NoError(t, err)
 	serve := []string{exe, "serve", "--http", "127.0.0.1:0", "--rpc", "127.0.0.1:0"}
 	p := startProcess(t, serve[0], serve[1:]...)
 	require.NoError(t, p.Process.Signal(syscall.SIGHUP))
-	require.NoError(t, <-p.ended, "%s", &p.log)
+	p.end(t)
 	require.Contains(t, p.log.String(), "draining")
 	require.Contains(t, p.log.String(), "msg=ended")
 
 	p = startProcess(t, "sh", append([]string{"-c", `trap "" HUP; exec "$@"`, "nohup"}, serve...)...)
 	require.NoError(t, p.Process.Signal(syscall.SIGHUP))
 	require.NoError(t, p.Process.Signal(syscall.SIGTERM))
-	require.NoError(t, <-p.ended, "%s", &p.log)
+	p.end(t)
 	require.Contains(t, p.log.String(), `why="terminated`)
 }
 
