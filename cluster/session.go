@@ -162,7 +162,7 @@ func (s *session) watch(conn *rpc.Conn) {
 	case <-conn.Done():
 	case <-timer.C:
 		if _, ok := s.doorman.Peer(); !ok {
-			conn.Close(errs.New(errs.Timeout, "the handshake was not finished within %s", s.c.cfg.HandshakeTimeout))
+			conn.Refuse(errs.New(errs.Timeout, "the handshake was not finished within %s", s.c.cfg.HandshakeTimeout))
 		}
 	}
 }

@@ -92,12 +92,13 @@ func (r *run) all(ctx context.Context) (err error) {
 				return fmt.Errorf("end a cluster: %w", err)
 			}
 		}
-		if err := r.form(ctx); err != nil {
+		r.cluster = nil
+		if err = r.form(ctx); err != nil {
 			break
 		}
 	}
 	if r.cluster == nil {
-		return errors.New("no cluster was started")
+		return err
 	}
 	defer func() { err = errors.Join(err, r.close(ctx)) }()
 	if err := r.formed(); err != nil {

@@ -428,3 +428,17 @@ func TestStartGivenUp(t *testing.T) {
 		require.Zero(t, left(t, runLabel, e.label))
 	}
 }
+
+// TestImageRemovedMeanwhile: by another process that has built its own.
+func TestImageRemovedMeanwhile(t *testing.T) {
+	Need(t)
+	e, err := theEngine()
+	require.NoError(t, err)
+	c := newContainers(e, Options{Nodes: 2, Binary: binary(t)})
+	require.NoError(t, c.layOut(t.Context()))
+	c.image = imageName + ":gone"
+	require.NoError(t, c.createAll(t.Context()))
+	require.NotEqual(t, imageName+":gone", c.image)
+	require.NoError(t, c.Close())
+	require.Zero(t, left(t, clusterLabel, c.id))
+}

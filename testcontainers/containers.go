@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/containerd/errdefs"
 	tc "github.com/testcontainers/testcontainers-go"
 	"golang.org/x/sync/errgroup"
 
@@ -52,14 +53,19 @@ func Start(ctx context.Context, o Options) (*Containers, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Containers{opts: o, engine: e, id: randomID(), secret: rand.Text(), token: rand.Text()}
-	c.watching, c.unwatch = context.WithCancel(context.Background())
-	c.close = sync.OnceValue(c.end)
+	c := newContainers(e, o)
 	if err := c.start(ctx); err != nil {
 		c.gaveUp = true
 		return nil, errors.Join(err, c.Close())
 	}
 	return c, nil
+}
+
+func newContainers(e *engine, o Options) *Containers {
+	c := &Containers{opts: o, engine: e, id: randomID(), secret: rand.Text(), token: rand.Text()}
+	c.watching, c.unwatch = context.WithCancel(context.Background())
+	c.close = sync.OnceValue(c.end)
+	return c
 }
 
 // StartOn returns what starts such clusters, as a scenario needs them.
@@ -78,15 +84,10 @@ func (c *Containers) start(ctx context.Context) (err error) {
 	if c.image, err = c.engine.image(ctx, c.opts.Binary); err != nil {
 		return err
 	}
-	network, subnet, err := c.engine.createNetwork(ctx, c.labels())
-	if err != nil {
+	if err := c.layOut(ctx); err != nil {
 		return err
 	}
-	c.network = network
-	for i := range c.opts.Nodes {
-		c.nodes = append(c.nodes, &node{name: fmt.Sprintf("n%d", i+1), addr: nodeAddr(subnet, i), turn: make(chan struct{}, 1)})
-	}
-	if err := c.forAll(func(n *node) error { return c.create(ctx, n) }); err != nil {
+	if err := c.createAll(ctx); err != nil {
 		return err
 	}
 	if err := c.forAll(func(n *node) error { return c.run(ctx, n) }); err != nil {
@@ -98,6 +99,42 @@ func (c *Containers) start(ctx context.Context) (err error) {
 		}
 	}
 	return nil
+}
+
+// layOut makes the network and gives each node its address.
+func (c *Containers) layOut(ctx context.Context) error {
+	network, subnet, err := c.engine.createNetwork(ctx, c.labels())
+	if err != nil {
+		return err
+	}
+	c.network = network
+	for i := range c.opts.Nodes {
+		c.nodes = append(c.nodes, &node{name: fmt.Sprintf("n%d", i+1), addr: nodeAddr(subnet, i), turn: make(chan struct{}, 1)})
+	}
+	return nil
+}
+
+// createAll makes the containers. If another process has just removed the image
+// in favour of its own, as it does with those that nothing uses, it is built
+// again.
+func (c *Containers) createAll(ctx context.Context) error {
+	create := func(n *node) error {
+		if n.container != nil {
+			return nil
+		}
+		return c.create(ctx, n)
+	}
+	err := c.forAll(create)
+	if err == nil {
+		return nil
+	}
+	if _, gone := c.engine.api.ImageInspect(ctx, c.image); !errdefs.IsNotFound(gone) {
+		return err
+	}
+	if c.image, err = c.engine.image(ctx, c.opts.Binary); err != nil {
+		return err
+	}
+	return c.forAll(create)
 }
 
 // forAll does something with all nodes at once.

@@ -155,8 +155,8 @@ func TestFaults(t *testing.T) {
 	}
 	rule := nodetest.Call[fault.Rule](t, n1, "fault.cut", map[string]any{"peer": "n2", "ttl_ms": 60_000})
 	require.Equal(t, "f1", rule.ID)
-	require.Eventually(t, sees(n1, "n2", cluster.Alive, "via n3"), 10*time.Second, 5*time.Millisecond)
-	require.Eventually(t, sees(n2, "n1", cluster.Alive, "via n3"), 10*time.Second, 5*time.Millisecond)
+	require.Eventually(t, sees(n1, "n2", cluster.Alive, "via n3"), 30*time.Second, 5*time.Millisecond)
+	require.Eventually(t, sees(n2, "n1", cluster.Alive, "via n3"), 30*time.Second, 5*time.Millisecond)
 	require.Len(t, nodetest.Call[operations.ClusterStatus](t, n1, "cluster.status", nil).Faults, 1)
 	health := nodetest.Call[operations.ClusterHealth](t, nodes[2], "cluster.health", map[string]any{"node": "n1"})
 	require.Contains(t, jsonOf(t, health.Nodes[0].Causes), `"kind":"fault","subject":"n2"`)
@@ -171,16 +171,16 @@ func TestFaults(t *testing.T) {
 
 	healed := nodetest.Call[operations.Healed](t, n1, "fault.heal", nil)
 	require.Len(t, healed.Healed, 1)
-	require.Eventually(t, sees(n1, "n2", cluster.Alive, cluster.ReachDirect), 10*time.Second, 5*time.Millisecond)
+	require.Eventually(t, sees(n1, "n2", cluster.Alive, cluster.ReachDirect), 30*time.Second, 5*time.Millisecond)
 	require.Eventually(t, func() bool {
 		return len(nodetest.Call[operations.SandboxList](t, n2, "sandbox.list", nil).Sandboxes) == 1
-	}, 10*time.Second, 5*time.Millisecond)
+	}, 30*time.Second, 5*time.Millisecond)
 	require.Positive(t, nodetest.Call[operations.Dropped](t, n1, "fault.drop", map[string]any{"peer": "n3"}).Connections)
-	require.Eventually(t, sees(n1, "n3", cluster.Alive, cluster.ReachDirect), 10*time.Second, 5*time.Millisecond)
+	require.Eventually(t, sees(n1, "n3", cluster.Alive, cluster.ReachDirect), 30*time.Second, 5*time.Millisecond)
 	require.Eventually(t, func() bool {
 		told := nodetest.Call[operations.EventList](t, n2, "event.list", map[string]any{"types": []string{"FaultInjected", "FaultHealed"}})
 		return len(told.Events) == 2 && told.Events[1].Why == "healed by request"
-	}, 10*time.Second, 5*time.Millisecond, "everybody is told")
+	}, 30*time.Second, 5*time.Millisecond, "everybody is told")
 
 	for kind, call := range map[errs.Kind][2]any{
 		errs.NotFound:     {"fault.cut", map[string]any{"peer": "n9"}},
