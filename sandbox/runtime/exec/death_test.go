@@ -156,6 +156,15 @@ func startStandInNode(t *testing.T, name string, incarnation int) (node *osexec.
 	return node, guardian, log
 }
 
+// requireLasting waits for two trees that the stand-in node does not end, the one
+// with the number 2 and the one with the number 4.
+func requireLasting(t *testing.T, name string) {
+	t.Helper()
+	eventually(t, "programs run", func() bool {
+		return len(marked(name+".1.2")) >= 4 && len(marked(name+".1.4")) >= 4
+	})
+}
+
 func TestKilledNodeLeavesNothing(t *testing.T) {
 	rounds := 25
 	if testing.Short() {

@@ -67,7 +67,7 @@ func TestThawedGuardianIsKept(t *testing.T) {
 func TestKilledNodeWithFrozenGuardianLeavesNothing(t *testing.T) {
 	name := newName()
 	node, guardian, _ := startStandInNode(t, name, 1)
-	eventually(t, "programs run", func() bool { return len(marked(name+".")) > 8 })
+	requireLasting(t, name)
 	require.NoError(t, syscall.Kill(guardian, syscall.SIGSTOP))
 	require.NoError(t, node.Process.Kill())
 	_ = node.Wait()
