@@ -201,7 +201,7 @@ func (n *Node) wire(secret, token []byte) error {
 		n.faults = fault.New(n.onFault)
 		breaker = n.faults
 	}
-	n.programs = exec.New(exec.Config{}, n.log)
+	n.programs = exec.New(exec.Config{Node: n.cfg.Name}, n.log)
 	n.sandboxes = sandbox.NewManager(sandbox.Config{
 		Node: n.cfg.Name, Incarnation: func() uint64 { return n.cluster.Self().Incarnation },
 		Runtime: n.programs, Store: store{n.db}, OnEvent: n.onSandbox, Log: n.log, MaxProcesses: n.cfg.MaxProcesses,
