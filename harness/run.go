@@ -2,9 +2,11 @@ package harness
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -498,17 +500,30 @@ func (r *run) failedCalls() []string {
 	return failed
 }
 
-// writeLogs writes the nodes' logs and returns the files.
+// writeLogs writes what the nodes logged, and the events they told, a JSON text
+// a line; it returns the files.
 func (r *run) writeLogs() []string {
-	var files []string
+	content := map[string]string{}
 	for _, node := range r.history.Nodes {
-		file := filepath.Join(r.options.LogDir, fmt.Sprintf("%s-%s-%s.log", r.target, r.scenario.Name, node))
+		content[node+".log"] = r.logs[node]
+	}
+	for _, w := range r.watches {
+		var lines strings.Builder
+		for _, e := range w.Events() {
+			raw, _ := json.Marshal(e) // texts, and JSON as it came
+			lines.Write(append(raw, '\n'))
+		}
+		content[w.node+".events"] = lines.String()
+	}
+	var files []string
+	for _, name := range slices.Sorted(maps.Keys(content)) {
+		file := filepath.Join(r.options.LogDir, fmt.Sprintf("%s-%s-%s", r.target, r.scenario.Name, name))
 		err := os.MkdirAll(r.options.LogDir, 0o755)
 		if err == nil {
-			err = os.WriteFile(file, []byte(r.logs[node]), 0o644)
+			err = os.WriteFile(file, []byte(content[name]), 0o644)
 		}
 		if err != nil {
-			r.say("the log of %s cannot be written: %s", node, err)
+			r.say("%s cannot be written: %s", file, err)
 			continue
 		}
 		files = append(files, file)
