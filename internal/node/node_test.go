@@ -133,15 +133,7 @@ func TestDrainTimeout(t *testing.T) {
 // TestFaults: a link that is broken on purpose breaks nothing else, is told, and
 // heals.
 func TestFaults(t *testing.T) {
-	configs := nodetest.Configs(t, 3)
-	var nodes []*nodetest.Node
-	for _, c := range configs {
-		c.AllowFaults = true
-		nodes = append(nodes, nodetest.Run(t, c))
-	}
-	for _, n := range nodes {
-		n.WaitReady(t)
-	}
+	nodes := nodetest.Start(t, 3, func(c *node.Config) { c.AllowFaults = true })
 	n1, n2 := nodes[0], nodes[1]
 	sees := func(n *nodetest.Node, member string, state cluster.State, reach cluster.Reach) func() bool {
 		return func() bool {

@@ -64,11 +64,15 @@ func Configs(t testing.TB, n int) []node.Config {
 	return configs
 }
 
-// Start starts n nodes and waits until they have joined and each sees all alive.
-func Start(t testing.TB, n int) []*Node {
+// Start starts n nodes, each changed as told, and waits until they have joined
+// and each sees all alive.
+func Start(t testing.TB, n int, changes ...func(*node.Config)) []*Node {
 	t.Helper()
 	var nodes []*Node
 	for _, cfg := range Configs(t, n) {
+		for _, change := range changes {
+			change(&cfg)
+		}
 		nodes = append(nodes, Run(t, cfg))
 	}
 	for _, one := range nodes {
