@@ -3,6 +3,8 @@ package exec
 import (
 	"bytes"
 	"fmt"
+	"hash/fnv"
+	"math"
 	"math/rand/v2"
 	"os"
 	"strconv"
@@ -10,64 +12,70 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// brand tells from which guardian, and from which of its programs, a process
-// descends, whatever it did to its environment, its session and its parents. It
+// brand tells from which node, and from which of its guardian's programs, a
+// process descends, whatever it did to its environment, its session and its parents. It
 // is the hard limit RLIMIT_RTTIME, because a limit
 //   - goes over to every child and stays across exec,
 //   - can only be lowered without privileges, and of this one nobody thinks,
 //   - can be read by everybody, in /proc/PID/limits,
 //   - and this one limits nothing: it is for real-time programs that compute for
-//     so long without a pause, here at least half an hour, mostly thousands of years.
+//     so long without a pause, here for more than an hour, mostly for thousands of years.
 //
-// The upper 32 bits are the guardian's. The lower ones count down with its programs.
-// Zero is none.
+// The upper 32 bits are the node's, or if they cannot be the guardian's. The lower
+// ones count down with the guardian's programs. Zero is none.
 type brand uint64
 
 const unbranded brand = 0
 
-// family is what all processes of one guardian have in common.
+// family is what all processes of one node, or at least of one guardian, have
+// in common.
 func (b brand) family() brand { return b >> 32 }
 
-// newBrand chooses the brand of a guardian that is started under a hard limit.
-// It is lower than the limit, also when that is a brand itself because the node
-// is some other node's program; zero when there is no room.
-func newBrand(limit uint64) brand {
-	const topFamily = 1 << 30
-	families := min(limit>>32, topFamily)
-	if families < 2 {
-		return unbranded
-	}
-	return brand(1+rand.Uint64N(families-1))<<32 | 1<<32 - 1
+// families is how many there are: a brand is far below "unlimited", and more
+// than an hour.
+const families = 1 << 30
+
+// familyOf is the family of a node, by its name.
+func familyOf(node string) brand {
+	h := fnv.New32a()
+	h.Write([]byte(node))
+	return 1 + brand(h.Sum32()%(families-1))
 }
 
-// brandGuardian gives the guardian, a child that cannot have been reaped, a
-// brand of its own before its first program.
-func brandGuardian(pid int) (brand, error) {
+// newBrand chooses the brand below which a guardian of this process brands the
+// programs of a node; zero when there is no room.
+func newBrand(node string) brand {
 	var own unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_RTTIME, &own); err != nil {
-		return unbranded, os.NewSyscallError("getrlimit", err)
+	if unix.Getrlimit(unix.RLIMIT_RTTIME, &own) != nil {
+		return unbranded
 	}
-	b := newBrand(own.Max)
-	if b == unbranded {
-		return unbranded, fmt.Errorf("RLIMIT_RTTIME is %d, too low to be lowered", own.Max)
-	}
-	limit := unix.Rlimit{Cur: uint64(b), Max: uint64(b)}
-	if err := unix.Prlimit(pid, unix.RLIMIT_RTTIME, &limit, nil); err != nil {
-		return unbranded, os.NewSyscallError("prlimit", err)
-	}
-	return b, nil
+	return brandBelow(own.Max, node)
 }
 
-// nextBrand takes for this process, the guardian, the brand that its next
-// program inherits; zero if it cannot be told from others.
-func nextBrand() brand {
-	var own unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_RTTIME, &own); err != nil {
+// brandBelow chooses a brand lower than a limit, also when that is a brand itself
+// because the node is some other node's program.
+func brandBelow(limit uint64, node string) brand {
+	top := min(limit>>32, families)
+	if top < 2 {
 		return unbranded
 	}
-	b := brand(own.Max) - 1
-	if own.Max == unix.RLIM_INFINITY || b.family() == 0 || b.family() != brand(own.Max).family() {
+	family := familyOf(node)
+	if node == "" || uint64(family) >= top {
+		family = brand(1 + rand.Uint64N(top-1))
+	}
+	return family<<32 | math.MaxUint32
+}
+
+// takeBrand gives this process, the guardian, the next brand below the first, for
+// its next program to inherit; zero if there is none.
+func takeBrand(first brand) brand {
+	var own unix.Rlimit
+	if first == unbranded || unix.Getrlimit(unix.RLIMIT_RTTIME, &own) != nil {
 		return unbranded
+	}
+	b := min(first, brand(own.Max)) - 1
+	if b.family() != first.family() {
+		return unbranded // 4 billion programs later
 	}
 	limit := unix.Rlimit{Cur: uint64(b), Max: uint64(b)}
 	if unix.Setrlimit(unix.RLIMIT_RTTIME, &limit) != nil {

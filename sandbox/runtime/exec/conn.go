@@ -43,6 +43,7 @@ type message struct {
 	Dir       string     `json:"dir,omitempty"`
 	OSPID     int        `json:"os_pid,omitempty"`
 	Birth     uint64     `json:"birth,omitempty"` // of OSPID
+	Brand     brand      `json:"brand,omitempty"` // of the program; in a start what it is to be below
 	Signal    int        `json:"signal,omitempty"`
 	Code      int        `json:"code,omitempty"`
 	Leftovers int        `json:"leftovers,omitempty"` // processes it left behind, killed

@@ -82,7 +82,7 @@ func TestGuardianThatDiesAtOnce(t *testing.T) {
 		return len(raw)
 	}
 	began := time.Now()
-	for range 4 {
+	for range 2 {
 		eventually(t, "the start fails", func() bool {
 			_, err := r.Start(t.Context(), sh("true"))
 			require.Error(t, err)
@@ -90,12 +90,10 @@ func TestGuardianThatDiesAtOnce(t *testing.T) {
 		})
 	}
 	tries := times()
-	took := time.Since(began)
-	require.GreaterOrEqual(t, tries, 4)
-	require.GreaterOrEqual(t, took, (50+100+200)*time.Millisecond)
-	require.LessOrEqual(t, tries, 6+int(took/time.Second), "a start may have found one that was just dying")
+	require.LessOrEqual(t, tries, 8, "three for each start, and one that was there and dying")
+	require.GreaterOrEqual(t, time.Since(began), (50+100+200+400)*time.Millisecond)
 	<-time.After(1500 * time.Millisecond)
-	require.Equal(t, tries, times(), "nothing wants one")
+	require.LessOrEqual(t, times(), tries+1, "nothing wants one; a start may have asked just as one was started")
 }
 
 // standInNode is a node that starts trees until it is killed. Its arguments are

@@ -9,11 +9,11 @@ package exec
 type forest struct {
 	keeper int // the process to which orphans fall
 	roots  map[int]string
-	known  map[identity]string  // members seen, by tree
-	mark   func(pid int) string // the tree a process shows to be of
+	known  map[identity]string // members seen, by tree
+	mark   func(p proc) string // the tree a process shows to be of
 }
 
-func newForest(keeper int, mark func(pid int) string) *forest {
+func newForest(keeper int, mark func(p proc) string) *forest {
 	return &forest{keeper: keeper, roots: make(map[int]string), known: make(map[identity]string), mark: mark}
 }
 
@@ -94,7 +94,7 @@ func (f *forest) treeOf(p proc, sessions map[int]string) string {
 	if tree := sessions[p.session]; tree != "" {
 		return tree
 	}
-	mark := f.mark(p.PID)
+	mark := f.mark(p)
 	for _, tree := range f.roots {
 		if tree == mark {
 			return tree

@@ -8,7 +8,7 @@ import (
 
 // The guardian is 10; tree "a" has root 20, tree "b" root 30.
 func planted(marks map[int]string) *forest {
-	f := newForest(10, func(pid int) string { return marks[pid] })
+	f := newForest(10, func(p proc) string { return marks[p.PID] })
 	f.plant("a", identity{20, 1})
 	f.plant("b", identity{30, 1})
 	return f

@@ -186,7 +186,7 @@ func (g *guardian) handle(p packet) {
 // start forks a program and answers.
 func (g *guardian) start(p packet) {
 	defer closeAll(p.fds)
-	b := nextBrand() // of this process too, until the next one
+	b := takeBrand(p.Brand) // of this process too, until the next one
 	root, err := g.fork(p)
 	if err != nil {
 		var number syscall.Errno
@@ -196,20 +196,20 @@ func (g *guardian) start(p packet) {
 	}
 	g.trees[p.ID] = &guarded{id: p.ID, root: root, brand: b, dying: g.ending}
 	g.forest.plant(p.ID, root)
-	g.tell(message{Op: opStarted, ID: p.ID, OSPID: root.PID, Birth: root.Birth})
+	g.tell(message{Op: opStarted, ID: p.ID, OSPID: root.PID, Birth: root.Birth, Brand: b})
 }
 
 // shown tells the tree that a process shows to be of: by its brand, or else by
 // the mark in its environment, which it could have changed.
-func (g *guardian) shown(pid int) string {
-	if b := readBrand(pid); b != unbranded {
+func (g *guardian) shown(p proc) string {
+	if b := readBrand(p.PID); b != unbranded {
 		for _, t := range g.trees {
 			if t.brand == b {
 				return t.id
 			}
 		}
 	}
-	return readMark(pid)
+	return readMark(p.PID)
 }
 
 func (g *guardian) fork(p packet) (identity, error) {

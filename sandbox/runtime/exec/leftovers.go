@@ -27,10 +27,7 @@ func sweepLeftovers(node string, log *slog.Logger) {
 		if err != nil {
 			return nil, err
 		}
-		return leftovers(t, os.Getpid(), func(pid int) bool {
-			owner, ok := sandbox.NodeOfPID(readMark(pid))
-			return ok && owner == node
-		}), nil
+		return leftovers(t, os.Getpid(), func(pid int) bool { return isOf(node, pid) }), nil
 	}
 	killed, gone := purge(log, time.Now().Add(leftoverTime), find)
 	if len(killed) > 0 {
@@ -39,6 +36,13 @@ func sweepLeftovers(node string, log *slog.Logger) {
 	if !gone {
 		log.Error("processes of a former life of this node may still live: look for GLASSBOX_PID in their environment", "after", leftoverTime)
 	}
+}
+
+// isOf reports whether a process shows to be of a node's program, by its mark or
+// by its brand.
+func isOf(node string, pid int) bool {
+	owner, ok := sandbox.NodeOfPID(readMark(pid))
+	return ok && owner == node || readBrand(pid).family() == familyOf(node)
 }
 
 // leftovers lists the living processes of a node, told by marked, that nobody

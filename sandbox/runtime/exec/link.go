@@ -24,13 +24,15 @@ import (
 // end. A frozen one is killed then, and its programs are swept by the node.
 const endTime = 10 * time.Second
 
-// errOver says that a link takes no more starts.
-var errOver = errors.New("the guardian was lost")
+// errLost says that a program does not run because its guardian was lost:
+// nothing of it is left, another guardian can be asked.
+var errLost = errors.New("the guardian was lost")
 
 // link is the node's side of one guardian, from its start to its end.
 type link struct {
 	guardian *child
 	conn     *conn
+	brand    brand // what its programs' brands are below; zero: they have none
 	log      *slog.Logger
 	heard    atomic.Bool   // of the guardian, since the last tick
 	lost     chan struct{} // closed when the socket is: no more answers
@@ -45,8 +47,8 @@ type link struct {
 
 // startGuardian starts a guardian. The caller must call serve and bury on the
 // link.
-func startGuardian(command []string, log *slog.Logger) (*link, error) {
-	path, argv, err := guardianCommand(command)
+func startGuardian(cfg Config, log *slog.Logger) (*link, error) {
+	path, argv, err := guardianCommand(cfg.Command)
 	if err != nil {
 		return nil, err
 	}
@@ -64,17 +66,17 @@ func startGuardian(command []string, log *slog.Logger) (*link, error) {
 	if err != nil {
 		return nil, err
 	}
-	guardian, unbrandedWhy, err := spawn(path, argv, theirs)
+	guardian, err := spawn(path, argv, theirs)
 	if err != nil {
 		c.unix.Close()
 		return nil, err
 	}
 	l := &link{
-		guardian: guardian, conn: c, log: log.With("guardian", guardian.process.Pid),
+		guardian: guardian, conn: c, brand: newBrand(cfg.Node), log: log.With("guardian", guardian.process.Pid),
 		lost: make(chan struct{}), procs: make(map[string]*Process), fate: "its guardian died",
 	}
-	if unbrandedWhy != nil {
-		l.log.Warn("programs get no brand: a daemon without its environment may outlive a guardian that is killed", "error", unbrandedWhy)
+	if l.brand == unbranded {
+		l.log.Warn("the limit RLIMIT_RTTIME leaves no room to brand programs: a daemon without its environment may outlive a guardian that is killed")
 	}
 	l.tasks.Go(func() { l.pass(guardian.said) })
 	return l, nil
@@ -197,7 +199,7 @@ func (l *link) handle(m message) {
 		delete(l.procs, m.ID)
 	case opStarted:
 		if p != nil {
-			p.root = identity{PID: m.OSPID, Birth: m.Birth}
+			p.root, p.brand = identity{PID: m.OSPID, Birth: m.Birth}, m.Brand
 		}
 	}
 	l.mu.Unlock()
@@ -243,7 +245,7 @@ func (l *link) send(m message, fds ...int) error {
 }
 
 // start starts a program and waits for the guardian's answer. When ctx ends
-// first, it is killed. The error is errOver when another guardian is to be asked.
+// first, it is killed. The error is errLost when another guardian is to be asked.
 func (l *link) start(ctx context.Context, log *sandbox.Log, m message) (*Process, error) {
 	p := &Process{link: l, id: m.ID, started: make(chan error, 1), done: make(chan struct{})}
 	writes, err := p.openOutputs()
@@ -256,6 +258,7 @@ func (l *link) start(ctx context.Context, log *sandbox.Log, m message) (*Process
 		return nil, err
 	}
 	p.capture(log)
+	m.Brand = l.brand
 	err = l.send(m, writes...)
 	closeAll(writes) // or the output would never end
 	if errors.Is(err, errTooLarge) {
@@ -280,7 +283,7 @@ func (l *link) await(ctx context.Context, p *Process, path string) (*Process, er
 	case err := <-p.started:
 		return p.answered(path, err)
 	default:
-		return nil, errs.New(errs.NodeUnavailable, "program %q was not started, its guardian was lost: try again", path)
+		return nil, errLost
 	}
 }
 
@@ -290,7 +293,7 @@ func (l *link) add(p *Process) error {
 	defer l.mu.Unlock()
 	switch {
 	case l.over:
-		return errOver
+		return errLost
 	case l.procs[p.id] != nil:
 		return errs.New(errs.Conflict, "process id %q is in use: every start needs a new one", p.id)
 	}

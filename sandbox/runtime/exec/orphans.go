@@ -54,21 +54,32 @@ func (l *link) killOrphans(procs map[string]*Process, members []identity) {
 	})
 	for _, v := range killed {
 		if v.tree == strayTree {
-			l.log.Warn("a stray was killed: it had left its program, and its guardian died", "os_pid", v.PID, "command", v.name)
+			l.log.Warn("a stray was killed: its guardian died, and no program that ran is its", "os_pid", v.PID, "command", v.name)
 		}
 	}
 }
 
 // orphanage makes the forest of what falls to this process. It has other
 // children, which whoever embeds the node has started: those bear no brand of this
-// guardian, and what does can only descend from it.
+// family, and what does descends from a guardian that is no more.
 func (l *link) orphanage(procs map[string]*Process, members []identity) *forest {
-	family := l.guardian.brand.family()
-	f := newForest(os.Getpid(), func(pid int) string {
-		if mark := readMark(pid); procs[mark] != nil {
+	branded := make(map[brand]string)
+	for id, p := range procs {
+		branded[p.brand] = id
+	}
+	delete(branded, unbranded)
+	f := newForest(os.Getpid(), func(p proc) string {
+		if p.name == guardianName {
+			return "" // of another node of this name in this process
+		}
+		b := readBrand(p.PID)
+		if tree := branded[b]; tree != "" {
+			return tree
+		}
+		if mark := readMark(p.PID); procs[mark] != nil {
 			return mark
 		}
-		if family != unbranded && readBrand(pid).family() == family {
+		if b != unbranded && b.family() == l.brand.family() {
 			return strayTree
 		}
 		return ""

@@ -26,8 +26,9 @@ type Process struct {
 	outputs [2]*os.File
 	readers sync.WaitGroup
 
-	root identity   // set before started, constant after
-	exit memdb.Exit // set before done
+	root  identity   // set before started, constant after
+	brand brand      // likewise
+	exit  memdb.Exit // set before done
 }
 
 // OSPID implements sandbox.Process.

@@ -96,7 +96,7 @@ func backOff(pause, lived time.Duration) time.Duration {
 
 // guard serves one guardian until it ends, which it does when ctx ends.
 func (r *Runtime) guard(ctx context.Context) {
-	l, err := startGuardian(r.cfg.Command, r.log)
+	l, err := startGuardian(r.cfg, r.log)
 	if err != nil {
 		r.log.Error("the guardian could not be started", "error", err)
 		r.set(func() { r.tried, r.failure = r.tried+1, err })
@@ -125,8 +125,8 @@ func (r *Runtime) set(change func()) {
 // Start implements sandbox.Runtime. Kinds: bad_spec (the program or its
 // directory does not exist, cannot be run, or was refused by the system),
 // internal (the system has no room: the message says what to raise),
-// not_ready (Run does not run), node_unavailable (the guardian was lost or could
-// not be started), conflict (the pid is in use), or ctx's error.
+// not_ready (Run does not run), node_unavailable (the guardian was lost time and
+// again, or could not be started), conflict (the pid is in use), or ctx's error.
 func (r *Runtime) Start(ctx context.Context, task sandbox.Task) (sandbox.Process, error) {
 	path, err := lookup(task)
 	if err != nil {
@@ -141,25 +141,31 @@ func (r *Runtime) Start(ctx context.Context, task sandbox.Task) (sandbox.Process
 		return nil, err
 	}
 	m := message{Op: opStart, ID: task.PID, Path: path, Argv: argv, Env: env, Dir: dir}
+	r.mu.Lock()
+	before := r.tried
+	r.mu.Unlock()
 	for {
-		l, err := r.guarded(ctx)
+		l, err := r.guarded(ctx, before)
 		if err != nil {
 			return nil, err
 		}
 		p, err := l.start(ctx, task.Log, m)
-		if errors.Is(err, errOver) {
-			continue
+		if err == nil {
+			return p, nil
 		}
-		if err != nil {
+		if !errors.Is(err, errLost) {
 			return nil, err // not p: a nil *Process is no nil interface
 		}
-		return p, nil
 	}
 }
 
-// guarded returns the link to a guardian, and waits for one to be started.
-func (r *Runtime) guarded(ctx context.Context) (*link, error) {
-	before := -1
+// maxGuardians is how many guardians a start may lose: it could be the reason.
+const maxGuardians = 3
+
+// guarded returns the link to a guardian, and waits for one to be started. It
+// gives up when that failed, or when too many were lost, since as many were started
+// as before says.
+func (r *Runtime) guarded(ctx context.Context, before int) (*link, error) {
 	for {
 		r.mu.Lock()
 		running, l, tried, failure, changed := r.running, r.link, r.tried, r.failure, r.changed
@@ -169,11 +175,10 @@ func (r *Runtime) guarded(ctx context.Context) (*link, error) {
 			return nil, errs.New(errs.NotReady, "no programs are started now: the node is starting or stopping")
 		case l != nil:
 			return l, nil
-		case before >= 0 && tried > before && failure != nil:
+		case tried > before && failure != nil:
 			return nil, fault(errs.NodeUnavailable, failure, "the guardian could not be started, see the node's log")
-		}
-		if before < 0 {
-			before = tried
+		case tried >= before+maxGuardians:
+			return nil, errs.New(errs.NodeUnavailable, "%d guardians died one after the other: see the node's log, then try again", maxGuardians)
 		}
 		r.want() // each time: the one that it waited for may be gone already
 		select {

@@ -11,7 +11,6 @@ import (
 // child is a guardian's process, from its start until it was reaped.
 type child struct {
 	process *os.Process
-	brand   brand
 	said    *os.File      // what it prints
 	ended   chan struct{} // closed when it was reaped
 	how     string        // how it ended, valid after ended
@@ -30,20 +29,20 @@ func guardianCommand(command []string) (string, []string, error) {
 
 // spawn starts the guardian with its socket as descriptor 3. It runs in a
 // session of its own, so that a terminal's Ctrl-C does not reach it, in "/", so
-// that it holds no mount, and with no environment. unbrandedWhy says why it got no brand.
-func spawn(path string, argv []string, socket *os.File) (c *child, unbrandedWhy, err error) {
+// that it holds no mount, and with no environment.
+func spawn(path string, argv []string, socket *os.File) (*child, error) {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer null.Close()
 	said, stderr, err := os.Pipe()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer stderr.Close()
-	c = &child{said: said, ended: make(chan struct{})}
-	unbrandedWhy, err = c.start(path, argv, &os.ProcAttr{
+	c := &child{said: said, ended: make(chan struct{})}
+	err = c.start(path, argv, &os.ProcAttr{
 		Dir: "/", Env: []string{"GOMAXPROCS=1"},
 		Files: []*os.File{null, null, stderr, socket},
 		// When the node is killed a frozen guardian must wake up: then it sees the
@@ -52,33 +51,32 @@ func spawn(path string, argv []string, socket *os.File) (c *child, unbrandedWhy,
 	})
 	if err != nil {
 		said.Close()
-		return nil, nil, fmt.Errorf("start %s: %w", path, err)
+		return nil, fmt.Errorf("start %s: %w", path, err)
 	}
-	return c, unbrandedWhy, nil
+	return c, nil
 }
 
 // start starts the process and waits for its end, both on one thread of its
 // own: the signal at the parent's death is sent when the thread ends that has
 // started the child, and Go ends threads as it likes.
-func (c *child) start(path string, argv []string, attr *os.ProcAttr) (unbrandedWhy, err error) {
-	started := make(chan struct{})
+func (c *child) start(path string, argv []string, attr *os.ProcAttr) error {
+	started := make(chan error)
 	go func() { // ends with the guardian
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
-		if c.process, err = os.StartProcess(path, argv, attr); err != nil {
-			close(started)
+		process, err := os.StartProcess(path, argv, attr)
+		c.process = process
+		started <- err
+		if err != nil {
 			return
 		}
-		c.brand, unbrandedWhy = brandGuardian(c.process.Pid)
-		close(started)
-		state, waitErr := c.process.Wait()
-		if c.how = state.String(); waitErr != nil {
-			c.how = waitErr.Error()
+		state, err := process.Wait()
+		if c.how = state.String(); err != nil {
+			c.how = err.Error()
 		}
 		close(c.ended)
 	}()
-	<-started
-	return unbrandedWhy, err
+	return <-started
 }
 
 // kill kills the guardian and returns when it is gone for good.

@@ -42,7 +42,7 @@ func foreign(t *testing.T) int {
 }
 
 func TestHiddenDaemonDiesWithItsGuardian(t *testing.T) {
-	r, log := startLoggedRuntime(t, exec.Config{})
+	r := startRuntime(t, exec.Config{})
 	before := foreign(t)
 	task := sh(hidden)
 	p := start(t, r, task)
@@ -53,9 +53,6 @@ func TestHiddenDaemonDiesWithItsGuardian(t *testing.T) {
 	require.Equal(t, memdb.CauseLost, exit(t, p).Cause)
 	requireGone(t, []int{pid})
 	require.True(t, alive(before) && alive(later), "other children of this process are none of the runtime's business")
-	told := log.lines("a stray was killed")
-	require.Len(t, told, 1)
-	require.Contains(t, told[0], fmt.Sprintf("os_pid=%d ", pid))
 }
 
 // A guardian that another runtime in this process has started is foreign as well.
