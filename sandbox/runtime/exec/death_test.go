@@ -75,6 +75,7 @@ func TestGuardianIsSmall(t *testing.T) {
 // A guardian that dies at once is started when a program wants it, and then not
 // without a pause.
 func TestGuardianThatDiesAtOnce(t *testing.T) {
+	t.Parallel()
 	started := filepath.Join(t.TempDir(), "started")
 	r := startRuntime(t, exec.Config{Command: []string{"/bin/sh", "-c", "echo >>" + started}})
 	times := func() int {
@@ -164,6 +165,7 @@ func requireLasting(t *testing.T, name string) {
 }
 
 func TestKilledNodeLeavesNothing(t *testing.T) {
+	t.Parallel()
 	rounds := 25
 	if testing.Short() {
 		rounds = 3

@@ -12,6 +12,7 @@ import (
 )
 
 func TestFrozenGuardianIsKilledAndReplaced(t *testing.T) {
+	t.Parallel()
 	r, log := startLoggedRuntime(t, exec.Config{})
 	task := sh(treeOfFour)
 	p := start(t, r, task)
@@ -31,6 +32,7 @@ func TestFrozenGuardianIsKilledAndReplaced(t *testing.T) {
 
 // A start, a kill and a stop that a frozen guardian was asked for come to an end.
 func TestFrozenGuardianHoldsUpNobody(t *testing.T) {
+	t.Parallel()
 	r := startRuntime(t, exec.Config{})
 	p := start(t, r, sh("sleep 1000"))
 	guardian, _ := r.Guardian()
@@ -51,6 +53,7 @@ func TestFrozenGuardianHoldsUpNobody(t *testing.T) {
 }
 
 func TestThawedGuardianIsKept(t *testing.T) {
+	t.Parallel()
 	r, log := startLoggedRuntime(t, exec.Config{})
 	p := start(t, r, sh("sleep 1000"))
 	guardian, _ := r.Guardian()

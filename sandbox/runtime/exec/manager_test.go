@@ -27,6 +27,7 @@ func (noRows) ReplaceProcess(string, memdb.Process) error { return nil }
 // A sandbox of real programs survives its guardian: its supervisor restarts
 // what was lost, once.
 func TestSandboxSurvivesItsGuardian(t *testing.T) {
+	t.Parallel()
 	t.Run("killed", func(t *testing.T) { sandboxSurvives(t, syscall.SIGKILL) })
 	t.Run("frozen", func(t *testing.T) { sandboxSurvives(t, syscall.SIGSTOP) })
 }
