@@ -37,6 +37,9 @@ type Replica interface {
 	// come in order and must not wait.
 	Up(peer string, info Info)
 	Down(peer string)
+	// Members says how this node sees all, itself included, whenever a state or
+	// a reach has changed.
+	Members(members []Member)
 }
 
 // Options are what a [Cluster] works with.
@@ -76,6 +79,7 @@ type Cluster struct {
 	hashes  map[string]uint64 // the peers' peer lists
 	leaving bool
 	refusal map[string]string // newest logged reason, by peer
+	seen    []Member          // what the replica was told; the loop's own
 }
 
 // New makes this node's part; it starts nothing. Configuration errors name the
@@ -178,6 +182,20 @@ func (c *Cluster) loop(ctx context.Context) {
 		for _, out := range c.takeOutbox() {
 			c.do(out)
 		}
+		c.tellMembers()
+	}
+}
+
+// tellMembers tells the replica how this node sees the others, if that has
+// changed.
+func (c *Cluster) tellMembers() {
+	members := c.Members()
+	same := func(a, b Member) bool {
+		return a.State == b.State && a.Reach == b.Reach && a.Incarnation == b.Incarnation
+	}
+	if !slices.EqualFunc(members, c.seen, same) {
+		c.seen = members
+		c.opts.Replica.Members(members)
 	}
 }
 

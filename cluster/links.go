@@ -117,20 +117,21 @@ func (c *Cluster) dropAll(why error) {
 // conn returns the connection to call a peer by.
 func (c *Cluster) conn(peer string) *rpc.Conn { return c.linksByName()[peer].conn() }
 
-// Call calls a method of another node and waits for the answer. A node that is
-// not configured is not_found; one that is dead, has left, or cannot be reached
-// is node_unavailable at once, with what is known of it.
+// Call calls a method of another node and waits for the answer. One that only
+// another member reaches is called through that one. A node that is not
+// configured is not_found; one that is dead, has left, or cannot be reached is
+// node_unavailable at once, with what is known of it.
 func (c *Cluster) Call(ctx context.Context, node, method string, params, result any) error {
 	if _, ok := c.cfg.Peers[node]; !ok {
 		return errs.New(errs.NotFound, "no node %q in this cluster; the nodes are: %s", node, c.names())
+	}
+	if helper, indirect := c.reachOf(node).Via(); indirect && relayable(method) {
+		return c.callVia(ctx, helper, node, method, params, result)
 	}
 	conn := c.conn(node)
 	if conn == nil {
 		m := c.member(node)
 		return errs.New(errs.NodeUnavailable, "node %s is %s and not connected, so %s was not sent", node, m.State, method).WithWhy("%s", m.Why)
-	}
-	if helper, indirect := c.reachOf(node).Via(); indirect {
-		return errs.New(errs.NodeUnavailable, "only node %s reaches node %s, so %s was not sent; ask that node", helper, node, method)
 	}
 	return conn.Call(ctx, method, params, result)
 }

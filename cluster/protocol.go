@@ -59,6 +59,15 @@ func (c *Cluster) answer(ctx context.Context, peer, method string, params json.R
 		}
 		c.step(Goodbye{peer, p.Incarnation})
 		return nil, nil
+	case relayMethod, relayedMethod:
+		var r relayed
+		if err := json.Unmarshal(params, &r); err != nil {
+			return nil, errs.Wrap(errs.BadParameter, err, "what is to be passed on cannot be read")
+		}
+		if method == relayMethod {
+			return c.relay(ctx, peer, r)
+		}
+		return c.takeRelayed(ctx, peer, r)
 	default:
 		return c.opts.Node.Handle(ctx, peer, method, params)
 	}

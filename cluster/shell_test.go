@@ -53,6 +53,8 @@ func (f *fakeReplica) Up(peer string, info Info) {
 	f.note("up %s %d", peer, info.Incarnation)
 }
 
+func (f *fakeReplica) Members([]Member) {}
+
 func (f *fakeReplica) Down(peer string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -466,9 +468,26 @@ func TestARefusalOnOneLinkKillsNobody(t *testing.T) {
 		require.Equal(t, via("n3"), n2.member("n1").Reach)
 		_, failed := n1.seen(MemberFailed, "n2")
 		require.False(t, failed)
-		err := n1.Leave(t.Context())
-		require.ErrorContains(t, err, "goodbye to n2", "it was not told: there is no connection")
-		require.NotContains(t, err.Error(), "n3")
+		var said string
+		require.NoError(t, n1.Call(t.Context(), "n2", "hello", nil, &said))
+		require.Equal(t, "n1 asked hello of n2", said, "the third passes it on")
+		require.NoError(t, n1.Leave(t.Context()))
+		require.Equal(t, Left, n2.state("n1"), "the goodbye too")
+	})
+}
+
+// TestWhatIsNotPassedOn: what tells of a link, what the third does not reach
+// itself, and what names nobody.
+func TestWhatIsNotPassedOn(t *testing.T) {
+	three(t, func(t *testing.T, m *rpc.Memory, n1, n2, n3 *shell) {
+		for _, r := range []relayed{{"n2", pingMethod, nil}, {"n2", relayMethod, nil}, {"n9", "hello", nil}, {"n1", "hello", nil}} {
+			_, err := n1.relay(t.Context(), "n3", r)
+			require.Equal(t, r.Node != "n2" || !relayable(r.Method), errs.KindOf(err) == errs.NodeUnavailable, "%v: %v", r, err)
+		}
+		for _, r := range []relayed{{"n9", "hello", nil}, {"n2", askMethod, nil}} {
+			_, err := n1.takeRelayed(t.Context(), "n3", r)
+			require.Equal(t, errs.Forbidden, errs.KindOf(err))
+		}
 	})
 }
 

@@ -4,35 +4,92 @@ import (
 	gomemdb "github.com/hashicorp/go-memdb"
 
 	"github.com/glassbox-dev/glassbox/internal/errs"
+	"github.com/glassbox-dev/glassbox/internal/journal"
 )
 
-// Apply takes another origin's changes, numbered from+1 and on. What was
-// applied already is left out; if there is a gap before them nothing is
-// applied. Either way the position now reached is returned: it is the answer
-// to whoever sent them. Changes of an older incarnation, of other origins'
-// rows, out of order or ill-formed are an error, and then nothing of them is
-// applied.
-func (db *DB) Apply(name string, incarnation, from uint64, changes []Change) (Position, error) {
+// Batch is a part of an origin's sequence of changes: those behind From.
+type Batch struct {
+	Incarnation uint64   `json:"incarnation"`
+	From        uint64   `json:"from"`
+	Changes     []Change `json:"changes,omitempty"`
+	Confirmed   uint64   `json:"confirmed,omitempty"` // the origin's watermark
+}
+
+// Snapshot is all rows of an origin at a position.
+type Snapshot struct {
+	Position  Position
+	Confirmed uint64
+	Rows      []Change
+}
+
+// Applied is where taking an origin's changes has led.
+type Applied struct {
+	Position
+	// Beaten are the claims among the changes, applied now or before, than
+	// which a better one is known here. Their origin is to be told.
+	Beaten []Rival
+	// Contested are the names among the changes to which this node has a claim.
+	Contested []string
+	// Stamp is the latest of the claims among the changes; 0 if there are none.
+	Stamp uint64
+	// Rose says that the origin's watermark is higher than was known.
+	Rose bool
+}
+
+// Apply takes another origin's changes. What was applied already is left out; if
+// there is a gap before them nothing is applied. Either way the position now
+// reached is returned: it is the answer to whoever sent them. Changes of an older
+// incarnation, of other origins' rows, out of order or ill-formed are an error,
+// and then nothing of them is applied.
+func (db *DB) Apply(name string, b Batch) (Applied, error) {
 	if name == db.self {
-		return Position{}, errs.New(errs.Forbidden, "only node %s itself writes its rows", name)
+		return Applied{}, errs.New(errs.Forbidden, "only node %s itself writes its rows", name)
 	}
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	var position Position
+	var done Applied
+	before := originIn(db.db.Txn(false), name)
 	err := db.write(func(txn *gomemdb.Txn) error {
-		o, err := begin(txn, name, incarnation)
+		o, err := begin(txn, name, b.Incarnation)
 		if err != nil {
 			return err
 		}
-		if from <= o.Seq {
-			if err := applyAll(txn, &o, from, changes); err != nil {
+		if b.From <= o.Seq {
+			if err := applyAll(txn, &o, b.From, b.Changes); err != nil {
 				return err
 			}
 		}
-		position = o.Position
-		return txn.Insert(origins, &o)
+		done.Position, done.Rose = o.Position, b.Confirmed > o.Confirmed
+		o.Confirmed = max(o.Confirmed, b.Confirmed)
+		if o != before {
+			if err := txn.Insert(origins, &o); err != nil {
+				return err
+			}
+		}
+		db.rivals(txn, name, b.Changes, &done)
+		return nil
 	})
-	return position, err
+	if err == nil {
+		db.remember(name, before.Position, done.Position, b)
+	}
+	return done, err
+}
+
+// remember logs what was applied, for those who are to get it from here.
+func (db *DB) remember(name string, before, after Position, b Batch) {
+	log := db.logs[name]
+	if log == nil || before.Incarnation != after.Incarnation {
+		log = journal.NewAt(otherLogLimits, Change.Size, 0)
+		if before.Incarnation == after.Incarnation {
+			log = journal.NewAt(otherLogLimits, Change.Size, before.Seq)
+		}
+		db.logs[name] = log
+	}
+	for _, c := range b.Changes {
+		if c.Seq == log.Last()+1 && c.Seq <= after.Seq {
+			log.Append(c)
+		}
+	}
 }
 
 // begin finds the origin and, if this is the first of a new incarnation, drops
@@ -43,7 +100,7 @@ func begin(txn *gomemdb.Txn, name string, incarnation uint64) (origin, error) {
 		return o, errs.New(errs.Conflict, "incarnation %d of node %s is over, %d is known", incarnation, name, o.Incarnation)
 	}
 	if incarnation > o.Incarnation {
-		o.Position = Position{Incarnation: incarnation}
+		o.reset(incarnation)
 		return o, dropRows(txn, name)
 	}
 	return o, nil
@@ -77,11 +134,43 @@ func apply(txn *gomemdb.Txn, name string, c Change) error {
 	return txn.Insert(c.Table, r)
 }
 
-// Rows returns all rows of an origin and the position they are of: a snapshot
-// to be installed elsewhere.
-func (db *DB) Rows(name string) (Position, []Change, error) {
+// Since returns what is still in the log of an origin's changes behind a
+// position, up to limit of them; false if the log does not reach back so far.
+func (db *DB) Since(name string, p Position, limit int) (Batch, bool) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	o := originIn(db.db.Txn(false), name)
+	b := Batch{Incarnation: o.Incarnation, From: p.Seq, Confirmed: o.Confirmed}
+	if p.Covers(o.Position) {
+		return b, true
+	}
+	if p.Incarnation != o.Incarnation {
+		b.From = 0
+	}
+	log := db.logs[name]
+	if name == db.self {
+		log = db.log
+	}
+	if log == nil || log.Last() != o.Seq {
+		return Batch{}, false
+	}
+	items, missed := log.TryRead(b.From, limit)
+	if missed > 0 {
+		return Batch{}, false
+	}
+	b.Changes = make([]Change, len(items))
+	for i, item := range items {
+		b.Changes[i] = item.Value
+		b.Changes[i].Seq = item.Seq
+	}
+	return b, true
+}
+
+// Rows returns all rows of an origin: a snapshot to be installed elsewhere.
+func (db *DB) Rows(name string) (Snapshot, error) {
 	txn := db.db.Txn(false)
-	var rows []Change
+	o := originIn(txn, name)
+	s := Snapshot{Position: o.Position, Confirmed: o.Confirmed}
 	for _, table := range replicated {
 		for r := range each[row](txn, table) {
 			if r.rowOrigin() != name {
@@ -89,40 +178,49 @@ func (db *DB) Rows(name string) (Position, []Change, error) {
 			}
 			raw, err := marshalRow(r)
 			if err != nil {
-				return Position{}, nil, err
+				return Snapshot{}, err
 			}
-			rows = append(rows, Change{Table: table, ID: r.rowID(), Row: raw})
+			s.Rows = append(s.Rows, Change{Table: table, ID: r.rowID(), Row: raw})
 		}
 	}
-	return originIn(txn, name).Position, rows, nil
+	return s, nil
 }
 
 // Install replaces all rows of another origin by a snapshot, in one step. One
-// that is not newer than what is known changes nothing. The position now
-// reached is returned.
-func (db *DB) Install(name string, position Position, rows []Change) (Position, error) {
+// that is not newer than what is known changes nothing.
+func (db *DB) Install(name string, s Snapshot) (Applied, error) {
 	if name == db.self {
-		return Position{}, errs.New(errs.Forbidden, "only node %s itself writes its rows", name)
+		return Applied{}, errs.New(errs.Forbidden, "only node %s itself writes its rows", name)
 	}
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	reached := position
+	done := Applied{Position: s.Position}
 	err := db.write(func(txn *gomemdb.Txn) error {
 		o := originIn(txn, name)
-		if o.Position.Covers(position) {
-			reached = o.Position
+		if o.Position.Covers(s.Position) {
+			done.Position = o.Position
+			db.rivals(txn, name, s.Rows, &done)
 			return nil
 		}
 		if err := dropRows(txn, name); err != nil {
 			return err
 		}
-		for _, c := range rows {
+		for _, c := range s.Rows {
 			if err := apply(txn, name, c); err != nil {
 				return err
 			}
 		}
-		o.Position = position
-		return txn.Insert(origins, &o)
+		if o.Incarnation != s.Position.Incarnation {
+			o.Confirmed = 0
+		}
+		done.Rose = s.Confirmed > o.Confirmed
+		o.Position, o.Confirmed = s.Position, max(o.Confirmed, s.Confirmed)
+		if err := txn.Insert(origins, &o); err != nil {
+			return err
+		}
+		db.rivals(txn, name, s.Rows, &done)
+		delete(db.logs, name)
+		return nil
 	})
-	return reached, err
+	return done, err
 }

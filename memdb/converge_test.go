@@ -22,9 +22,9 @@ func TestReplicasConverge(t *testing.T) {
 		deliver := func(from, to string, begin uint64, most int) {
 			changes := since(dbs[from], begin)
 			changes = changes[:min(most, len(changes))]
-			at, err := dbs[to].Apply(from, incarnation[from], begin, changes)
+			at, err := dbs[to].Apply(from, Batch{Incarnation: incarnation[from], From: begin, Changes: changes})
 			require.NoError(t, err)
-			require.True(t, dbs[to].Digest()[from].Covers(at))
+			require.True(t, dbs[to].Digest()[from].Covers(at.Position))
 		}
 		name := rapid.SampledFrom(names)
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
@@ -46,12 +46,12 @@ func TestReplicasConverge(t *testing.T) {
 				}
 			default:
 				if of := name.Draw(t, "of"); of != to {
-					position, rows, err := db.Rows(of)
+					snapshot, err := db.Rows(of)
 					require.NoError(t, err)
 					before := dbs[to].Digest()[of]
-					at, err := dbs[to].Install(of, position, rows)
+					at, err := dbs[to].Install(of, snapshot)
 					require.NoError(t, err)
-					require.True(t, at.Covers(before) && at.Covers(position), "never back")
+					require.True(t, at.Covers(before) && at.Covers(snapshot.Position), "never back")
 				}
 			}
 		}

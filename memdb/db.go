@@ -14,12 +14,17 @@ import (
 // behind gets a snapshot.
 var logLimits = journal.Limits{Entries: 8192, Bytes: 4 << 20}
 
+// otherLogLimits bound the logs of the other origins' changes, from which a
+// third node is helped that was away for a moment.
+var otherLogLimits = journal.Limits{Entries: 1024, Bytes: 256 << 10}
+
 // DB is the state. All methods may be called from several goroutines at once.
 type DB struct {
 	self string
 	db   *gomemdb.MemDB
 	log  *journal.Journal[Change]
-	mu   sync.Mutex // held by writers; also orders the log as the commits
+	mu   sync.Mutex                          // held by writers; also orders the logs as the commits
+	logs map[string]*journal.Journal[Change] // of the other origins
 }
 
 // Open returns an empty state of the node called self, at incarnation 0.
@@ -28,7 +33,7 @@ func Open(self string) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the state: %w", err)
 	}
-	return &DB{self: self, db: db, log: journal.New(logLimits, Change.size)}, nil
+	return &DB{self: self, db: db, log: journal.New(logLimits, Change.Size), logs: map[string]*journal.Journal[Change]{}}, nil
 }
 
 // write runs f in a write transaction and commits it if f succeeds.

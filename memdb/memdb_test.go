@@ -112,23 +112,23 @@ func TestApply(t *testing.T) {
 	require.NoError(t, err)
 	all := since(n1, 0)
 
-	at, err := n2.Apply("n1", 0, 1, all[1:])
+	at, err := n2.Apply("n1", Batch{Incarnation: 0, From: 1, Changes: all[1:]})
 	require.NoError(t, err)
-	require.Equal(t, Position{}, at, "a gap before them: the answer tells where to go on")
-	at, err = n2.Apply("n1", 0, 0, all[:2])
+	require.Equal(t, Position{}, at.Position, "a gap before them: the answer tells where to go on")
+	at, err = n2.Apply("n1", Batch{Incarnation: 0, From: 0, Changes: all[:2]})
 	require.NoError(t, err)
-	require.Equal(t, Position{0, 2}, at)
-	at, err = n2.Apply("n1", 0, 0, all)
+	require.Equal(t, Position{0, 2}, at.Position)
+	at, err = n2.Apply("n1", Batch{Incarnation: 0, From: 0, Changes: all})
 	require.NoError(t, err)
-	require.Equal(t, Position{0, 4}, at, "what was applied is left out")
+	require.Equal(t, Position{0, 4}, at.Position, "what was applied is left out")
 	require.Equal(t, ids(n1), ids(n2))
 
-	_, err = n2.Apply("n1", 0, 4, []Change{{Seq: 6}})
+	_, err = n2.Apply("n1", Batch{Incarnation: 0, From: 4, Changes: []Change{{Seq: 6}}})
 	require.Equal(t, errs.BadParameter, errs.KindOf(err), "out of order")
-	_, err = n2.Apply("n2", 0, 0, nil)
+	_, err = n2.Apply("n2", Batch{Incarnation: 0, From: 0, Changes: nil})
 	require.Equal(t, errs.Forbidden, errs.KindOf(err), "nobody else writes one's own rows")
 	for what, c := range map[string]Change{
-		"unknown table":     {Seq: 5, Table: "names", ID: "x"},
+		"unknown table":     {Seq: 5, Table: "nonsense", ID: "x"},
 		"the table of ours": {Seq: 5, Table: origins, ID: "x", Row: json.RawMessage(`{}`)},
 		"ill-formed":        {Seq: 5, Table: sandboxes, ID: "x", Row: json.RawMessage(`[]`)},
 		"no row":            {Seq: 5, Table: sandboxes, ID: "x"},
@@ -138,11 +138,11 @@ func TestApply(t *testing.T) {
 	} {
 		good := Change{Seq: 5, Table: sandboxes, ID: "good", Row: json.RawMessage(`{"id":"good","node":"n1"}`)}
 		c.Seq = 6
-		_, err := n2.Apply("n1", 0, 4, []Change{good, c})
+		_, err := n2.Apply("n1", Batch{Incarnation: 0, From: 4, Changes: []Change{good, c}})
 		require.Error(t, err, what)
 		require.NotEqual(t, errs.Internal, errs.KindOf(err), what)
 		require.Equal(t, ids(n1), ids(n2), "%s: nothing of it is applied", what)
-		_, err = n2.Install("n1", Position{0, 9}, []Change{c})
+		_, err = n2.Install("n1", Snapshot{Position: Position{0, 9}, Rows: []Change{c}})
 		require.Error(t, err, what)
 		require.Equal(t, ids(n1), ids(n2), "%s: nor of a snapshot", what)
 	}
@@ -155,22 +155,22 @@ func TestRebirth(t *testing.T) {
 	row := func(id string) Change {
 		return Change{Seq: 1, Table: sandboxes, ID: id, Row: json.RawMessage(`{"id":"` + id + `","node":"n1","status":"running"}`)}
 	}
-	_, err := n2.Apply("n1", 1, 0, []Change{row("old")})
+	_, err := n2.Apply("n1", Batch{Incarnation: 1, From: 0, Changes: []Change{row("old")}})
 	require.NoError(t, err)
-	at, err := n2.Apply("n1", 2, 0, []Change{row("new")})
+	at, err := n2.Apply("n1", Batch{Incarnation: 2, From: 0, Changes: []Change{row("new")}})
 	require.NoError(t, err)
-	require.Equal(t, Position{2, 1}, at)
+	require.Equal(t, Position{2, 1}, at.Position)
 	require.Equal(t, []string{"new n1 running"}, ids(n2))
-	_, err = n2.Apply("n1", 1, 1, nil)
+	_, err = n2.Apply("n1", Batch{Incarnation: 1, From: 1, Changes: nil})
 	require.Equal(t, errs.Conflict, errs.KindOf(err))
-	at, err = n2.Install("n1", Position{1, 99}, []Change{row("old")})
+	at, err = n2.Install("n1", Snapshot{Position: Position{1, 99}, Rows: []Change{row("old")}})
 	require.NoError(t, err)
-	require.Equal(t, Position{2, 1}, at, "an older snapshot changes nothing")
-	at, err = n2.Install("n1", Position{3, 5}, []Change{row("newest")})
+	require.Equal(t, Position{2, 1}, at.Position, "an older snapshot changes nothing")
+	at, err = n2.Install("n1", Snapshot{Position: Position{3, 5}, Rows: []Change{row("newest")}})
 	require.NoError(t, err)
-	require.Equal(t, Position{3, 5}, at)
+	require.Equal(t, Position{3, 5}, at.Position)
 	require.Equal(t, []string{"newest n1 running"}, ids(n2))
-	_, err = n2.Install("n2", Position{1, 1}, nil)
+	_, err = n2.Install("n2", Snapshot{Position: Position{1, 1}, Rows: nil})
 	require.Equal(t, errs.Forbidden, errs.KindOf(err))
 }
 
@@ -182,17 +182,16 @@ func TestSnapshot(t *testing.T) {
 	put(t, n2, "mine")
 	_, err := n1.Update(func(tx *Tx) error { return tx.PutNode(Node{Name: "n1"}) })
 	require.NoError(t, err)
-	position, rows, err := n1.Rows("n1")
+	snapshot, err := n1.Rows("n1")
 	require.NoError(t, err)
-	require.Len(t, rows, 3)
-	at, err := n2.Install("n1", position, rows)
+	require.Len(t, snapshot.Rows, 3)
+	at, err := n2.Install("n1", snapshot)
 	require.NoError(t, err)
-	require.Equal(t, position, at)
+	require.Equal(t, snapshot.Position, at.Position)
 	require.Equal(t, []string{"a n1 running", "b n1 running", "mine n2 running"}, ids(n2))
-	position2, rows2, err := n2.Rows("n1") // and so does a third node's
+	again, err := n2.Rows("n1") // and so does a third node's
 	require.NoError(t, err)
-	require.Equal(t, position, position2)
-	require.Equal(t, rows, rows2)
+	require.Equal(t, snapshot, again)
 }
 
 // TestWhatIsShown of an origin that died and came back: its sandboxes keep
@@ -207,7 +206,7 @@ func TestWhatIsShown(t *testing.T) {
 		return tx.PutSandbox(box("n1", "a"))
 	})
 	require.NoError(t, err)
-	_, err = n2.Apply("n1", 0, 0, since(n1, 0))
+	_, err = n2.Apply("n1", Batch{Incarnation: 0, From: 0, Changes: since(n1, 0)})
 	require.NoError(t, err)
 	shows := func(sandboxes []string, others int) {
 		t.Helper()
@@ -231,7 +230,7 @@ func TestWhatIsShown(t *testing.T) {
 	back, _ := n2.View().Sandbox("a")
 	require.Contains(t, back.Why, "is back")
 	put(t, n1, "b")
-	_, err = n2.Apply("n1", 0, 3, since(n1, 3))
+	_, err = n2.Apply("n1", Batch{Incarnation: 0, From: 3, Changes: since(n1, 3)})
 	require.NoError(t, err)
 	shows([]string{"a n1 running", "b n1 running"}, 1)
 
@@ -246,7 +245,7 @@ func TestWhatIsShown(t *testing.T) {
 func TestOneIdOnTwoNodes(t *testing.T) {
 	db := open(t, "n3")
 	give := func(node string, epoch int) {
-		_, err := db.Apply(node, 0, 0, []Change{{Seq: 1, Table: sandboxes, ID: "a", Row: json.RawMessage(fmt.Sprintf(`{"id":"a","node":%q,"epoch":%d}`, node, epoch))}})
+		_, err := db.Apply(node, Batch{Incarnation: 0, From: 0, Changes: []Change{{Seq: 1, Table: sandboxes, ID: "a", Row: json.RawMessage(fmt.Sprintf(`{"id":"a","node":%q,"epoch":%d}`, node, epoch))}}})
 		require.NoError(t, err)
 	}
 	holder := func() string {
@@ -267,7 +266,7 @@ func TestOneIdOnTwoNodes(t *testing.T) {
 
 	// Whose row came first may change his own all the same: it is his.
 	put(t, db, "c")
-	_, err = db.Apply("n1", 0, 1, []Change{{Seq: 2, Table: sandboxes, ID: "c", Row: json.RawMessage(`{"id":"c","node":"n1"}`)}})
+	_, err = db.Apply("n1", Batch{Incarnation: 0, From: 1, Changes: []Change{{Seq: 2, Table: sandboxes, ID: "c", Row: json.RawMessage(`{"id":"c","node":"n1"}`)}}})
 	require.NoError(t, err)
 	_, err = db.Update(func(tx *Tx) error { return tx.PutSandbox(Sandbox{ID: "c", Node: "n3", Status: SandboxFailed}) })
 	require.NoError(t, err)

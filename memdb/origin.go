@@ -15,6 +15,9 @@ type origin struct {
 	// since its rows may have come from a third while it is dead.
 	Shown  bool
 	Target Position // its rows are shown once this is reached
+	// Confirmed is the watermark: its claims that were made by a change up to
+	// this one are confirmed.
+	Confirmed uint64
 }
 
 // visible reports whether the origin's rows are shown as they are.
@@ -52,6 +55,22 @@ func (db *DB) change(name string, f func(*origin)) error {
 	})
 }
 
+// ForgetNames deletes the names of an origin that has stayed dead for too long,
+// and how far its changes had been applied: should it come back it says all again.
+func (db *DB) ForgetNames(name string) error {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	delete(db.logs, name)
+	return db.write(func(txn *gomemdb.Txn) error {
+		o := originIn(txn, name)
+		o.Seq = 0
+		if err := txn.Insert(origins, &o); err != nil {
+			return err
+		}
+		return dropTable(txn, names, name)
+	})
+}
+
 // Drop forgets all rows of an origin that left, or was reborn as incarnation.
 // What is of that incarnation already stays.
 func (db *DB) Drop(name string, below uint64) error {
@@ -62,7 +81,8 @@ func (db *DB) Drop(name string, below uint64) error {
 		if o.Incarnation >= below {
 			return nil
 		}
-		o.Position = Position{Incarnation: below}
+		o.reset(below)
+		delete(db.logs, name)
 		if err := txn.Insert(origins, &o); err != nil {
 			return err
 		}
@@ -70,16 +90,28 @@ func (db *DB) Drop(name string, below uint64) error {
 	})
 }
 
+// reset begins an incarnation.
+func (o *origin) reset(incarnation uint64) {
+	o.Position, o.Confirmed = Position{Incarnation: incarnation}, 0
+}
+
 // dropRows deletes all rows of an origin.
 func dropRows(txn *gomemdb.Txn, name string) error {
 	for _, table := range replicated {
-		for r := range each[row](txn, table) {
-			if r.rowOrigin() != name {
-				continue
-			}
-			if _, err := remove(txn, table, r.rowID(), name); err != nil {
-				return fmt.Errorf("drop the rows of %s: %w", name, err)
-			}
+		if err := dropTable(txn, table, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func dropTable(txn *gomemdb.Txn, table, name string) error {
+	for r := range each[row](txn, table) {
+		if r.rowOrigin() != name {
+			continue
+		}
+		if _, err := remove(txn, table, r.rowID(), name); err != nil {
+			return fmt.Errorf("drop the %s of %s: %w", table, name, err)
 		}
 	}
 	return nil

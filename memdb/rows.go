@@ -85,6 +85,9 @@ type Process struct {
 	Exit      *Exit        `json:"exit,omitempty"` // how it ended, or how its predecessor in the slot did
 }
 
+// Ended reports whether the process has ended for good.
+func (p Process) Ended() bool { return p.State == ProcessExited || p.State == ProcessFailed }
+
 // ExitCause says in one word why a process ended.
 type ExitCause string
 
@@ -106,3 +109,26 @@ type Exit struct {
 	Detail string    `json:"detail,omitempty"` // the error of a failed start
 	At     time.Time `json:"at"`
 }
+
+// Claim is one node's statement that it holds a name, for itself or for one of
+// its processes.
+type Claim struct {
+	Name  string          `json:"name"`
+	Node  string          `json:"node"`
+	PID   string          `json:"pid,omitempty"` // of the process that holds it; "": the node
+	Value json.RawMessage `json:"value,omitempty"`
+	Epoch uint64          `json:"epoch,omitempty"` // raised by failover only
+	// Stamp is when it was made, in microseconds of the hybrid logical clock:
+	// no clock of any node is behind what it has seen, so cause and effect are
+	// in order, and between nodes it is as good as their clocks.
+	Stamp uint64 `json:"stamp"`
+	// Since is the number of the change that made the claim: it is confirmed
+	// once all have acknowledged its origin's changes up to there.
+	Since uint64 `json:"since"`
+}
+
+// HeldBy reports whether two claims are the same holder's.
+func (c Claim) HeldBy(node, pid string) bool { return c.Node == node && c.PID == pid }
+
+// Registered is when the claim was made, by its node's clock.
+func (c Claim) Registered() time.Time { return time.UnixMicro(int64(c.Stamp)).UTC() }

@@ -16,11 +16,12 @@ const (
 	nodes     = "nodes"
 	sandboxes = "sandboxes"
 	processes = "processes"
+	names     = "names"
 	origins   = "origins"
 )
 
 // replicated are the tables whose rows travel.
-var replicated = []string{nodes, sandboxes, processes}
+var replicated = []string{nodes, sandboxes, processes, names}
 
 // row is what all tables hold.
 type row interface {
@@ -34,6 +35,8 @@ func (s *Sandbox) rowID() string     { return s.ID }
 func (s *Sandbox) rowOrigin() string { return s.Node }
 func (p *Process) rowID() string     { return p.PID }
 func (p *Process) rowOrigin() string { return p.Node }
+func (c *Claim) rowID() string       { return c.Name }
+func (c *Claim) rowOrigin() string   { return c.Node }
 func (o *origin) rowID() string      { return o.Name }
 func (o *origin) rowOrigin() string  { return o.Name }
 func keyOf(id, origin string) []byte { return []byte(id + "\x00" + origin + "\x00") }
@@ -80,8 +83,8 @@ type Change struct {
 	Row     json.RawMessage `json:"row,omitempty"`
 }
 
-// size is about what a change takes in a message.
-func (c Change) size() int { return len(c.Row) + len(c.ID) + 64 }
+// Size is about what a change takes in a message.
+func (c Change) Size() int { return len(c.Row) + len(c.ID) + 64 }
 
 // decode reads a change's row and checks that it is the origin's own and what
 // the change says it is.
@@ -94,6 +97,8 @@ func (c Change) decode(origin string) (row, error) {
 		r = &Sandbox{}
 	case processes:
 		r = &Process{}
+	case names:
+		r = &Claim{}
 	default:
 		return nil, errs.New(errs.BadParameter, "no table %q is replicated", c.Table)
 	}
@@ -106,6 +111,12 @@ func (c Change) decode(origin string) (row, error) {
 	if r.rowOrigin() != origin || r.rowID() != c.ID || c.ID == "" {
 		return nil, errs.New(errs.Forbidden, "row %q of table %s belongs to node %q and is called %q: node %q may not write it",
 			c.ID, c.Table, r.rowOrigin(), r.rowID(), origin)
+	}
+	if claim, ok := r.(*Claim); ok {
+		claim.Node = origin // one string for all of them
+		if claim.Stamp > maxStamp {
+			return nil, errs.New(errs.BadParameter, "the claim to %q of node %s is from the year %d", c.ID, origin, claim.Registered().Year())
+		}
 	}
 	return r, nil
 }

@@ -155,3 +155,6 @@ func (v View) Len() int {
 	}
 	return n
 }
+
+// Position tells how far an origin's changes have been applied.
+func (db *DB) Position(origin string) Position { return originIn(db.db.Txn(false), origin).Position }

@@ -1,8 +1,9 @@
 package replication
 
 import (
-	"context"
 	"encoding/json"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/glassbox-dev/glassbox/internal/errs"
@@ -12,92 +13,185 @@ import (
 
 // Times of a link.
 const (
-	callTimeout  = 5 * time.Second        // of one message
 	firstBackoff = 20 * time.Millisecond  // after a failure; doubled each time
 	maxBackoff   = 500 * time.Millisecond // up to this
+	// tellAfter is how long a risen watermark waits for changes to go with. Who
+	// looks a name up meanwhile has to ask its holder.
+	tellAfter = 5 * time.Millisecond
 )
 
-// link is the way to one peer.
+// link is the way to one peer. It has lanes, in each of which one message is
+// on its way at a time.
 type link struct {
-	r           *Replicator
+	c           *Core
 	node        string
 	incarnation uint64 // the peer's
-	wanted      chan memdb.Digest
-	cancel      context.CancelFunc
 
-	// Guarded by the replicator's mu.
-	acked uint64
-	seen  memdb.Digest
+	changes lane
+	acked   uint64    // what the peer has, and has said which claims it knows better ones than
+	known   bool      // it is known where the peer stands
+	probed  bool      // it has answered once
+	told    uint64    // the watermark it was told
+	tellAt  time.Time // when it is to be told a higher one; zero: it knows
+	sending []Chunk   // of the snapshot under way
+
+	feeds []feedLane
+
+	pulls  lane
+	wanted memdb.Digest // what the peer knew when there was something to pull; nil: nothing to do
+	seen   memdb.Digest // what it said last
+	behind []string     // the origins still to be pulled
+	staged staging      // of the first of them
 }
 
-func (l *link) stop() {
-	if l.cancel != nil {
-		l.cancel()
+// lane is one sequence of messages.
+type lane struct {
+	what      string
+	busy      uint64 // the call under way; 0: none
+	backoff   time.Duration
+	notBefore time.Time // after a failure; zero: at once
+}
+
+// feedLane is the lane of one feed.
+type feedLane struct {
+	lane
+	name   string
+	after  uint64
+	probed bool
+}
+
+func (l *link) lanes() []*lane {
+	all := []*lane{&l.changes, &l.pulls}
+	for i := range l.feeds {
+		all = append(all, &l.feeds[i].lane)
+	}
+	return all
+}
+
+// pump says whatever can be said now.
+func (l *link) pump(now time.Time) {
+	if l.changes.free(now) {
+		l.sendChanges(now)
+	}
+	for i := range l.feeds {
+		if f := &l.feeds[i]; f.free(now) {
+			l.sendFeed(f)
+		}
+	}
+	if l.pulls.free(now) {
+		l.pull(now)
 	}
 }
 
-func (l *link) call(ctx context.Context, method string, params, result any) error {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	return l.r.cfg.Caller.Call(ctx, l.node, method, params, result)
-}
+func (ln *lane) free(now time.Time) bool { return ln.busy == 0 && !now.Before(ln.notBefore) }
 
-// retry calls step until the context ends, waiting longer after each failure
-// in a row. A failure is logged once per row.
-func (l *link) retry(ctx context.Context, what string, step func(context.Context) error) {
-	backoff := firstBackoff
-	for ctx.Err() == nil {
-		err := step(ctx)
+// say sends a message in a lane. When it is answered, or has failed, the next
+// is sent.
+func (l *link) say(ln *lane, what, method string, params any, answered func(now time.Time, result any) error) {
+	ln.what = what
+	ln.busy = l.c.call(l.node, method, params, func(now time.Time, result any, err error) {
+		ln.busy = 0
 		if err == nil {
-			backoff = firstBackoff
-			continue
+			err = answered(now, result)
 		}
-		if ctx.Err() == nil && backoff == firstBackoff {
-			l.r.cfg.Log.Warn("replication is held up", "peer", l.node, "what", what, "err", err)
+		if err == nil {
+			ln.backoff, ln.notBefore = 0, time.Time{}
+		} else {
+			l.failed(now, ln, err)
 		}
-		timer := time.NewTimer(backoff)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-		}
-		backoff = min(2*backoff, maxBackoff)
+		l.pump(now)
+	})
+}
+
+// failed waits longer after each failure in a row, and logs the first. What had
+// been begun is begun again: a snapshot here, what is pulled by the next digest.
+func (l *link) failed(now time.Time, ln *lane, err error) {
+	switch ln {
+	case &l.changes:
+		l.sending = nil
+	case &l.pulls:
+		l.behind, l.staged = nil, staging{}
+	}
+	if ln.backoff == 0 {
+		ln.backoff = firstBackoff
+		l.c.cfg.Log.Warn("replication is held up", "peer", l.node, "what", ln.what, "err", err)
+	} else {
+		ln.backoff = min(2*ln.backoff, maxBackoff)
+	}
+	ln.notBefore = now.Add(ln.backoff)
+	l.c.due(ln.notBefore)
+}
+
+// begin finds where to go on with a peer that is at a position. Behind the
+// watermark all is sent again: the answer tells which claims are beaten, and the
+// one to the first time may have been lost.
+func (l *link) begin(at memdb.Position) {
+	l.known, l.acked = true, 0
+	if at.Incarnation == l.c.incarnation() {
+		l.acked = min(at.Seq, l.c.cfg.DB.Confirmed(l.c.cfg.Self))
 	}
 }
 
-// sendChanges broadcasts this node's changes over the link. The first message
-// may be empty: its answer tells where the peer stands.
-func (l *link) sendChanges(ctx context.Context) {
-	probed := false
-	l.retry(ctx, "changes", func(ctx context.Context) error {
-		from := l.ackedSeq()
-		if probed {
-			if err := l.r.cfg.DB.Log().Wait(ctx, from); err != nil {
-				return err
-			}
+// probe asks a peer where it stands.
+func (l *link) probe() {
+	l.say(&l.changes, "changes", PushMethod, &Push{Incarnation: l.c.incarnation()}, func(_ time.Time, result any) error {
+		at, ok := result.(*Reached)
+		if !ok {
+			return unexpected(l.node)
 		}
-		items, missed := l.r.cfg.DB.Log().TryRead(from, batchEntries)
-		if missed > 0 {
-			return l.sendSnapshot(ctx)
+		l.begin(at.Position)
+		return nil
+	})
+}
+
+// sendChanges brings the peer this node's changes. The first message may be
+// empty: its answer tells where the peer stands.
+func (l *link) sendChanges(now time.Time) {
+	switch {
+	case !l.known:
+		l.probe()
+		return
+	case len(l.sending) > 0:
+		l.sendChunk()
+		return
+	}
+	db := l.c.cfg.DB
+	items, missed := db.Log().TryRead(l.acked, batchEntries)
+	if missed > 0 {
+		l.beginSnapshot(now)
+		return
+	}
+	confirmed := db.Confirmed(l.c.cfg.Self)
+	if confirmed <= l.told {
+		l.tellAt = time.Time{}
+	} else if l.tellAt.IsZero() {
+		l.tellAt = now.Add(tellAfter)
+		l.c.due(l.tellAt)
+	}
+	tell := !l.tellAt.IsZero() && !now.Before(l.tellAt)
+	if len(items) == 0 && l.probed && !tell {
+		return
+	}
+	p := &Push{Incarnation: l.c.incarnation(), From: l.acked, Changes: numbered(items), Confirmed: confirmed}
+	l.say(&l.changes, "changes", PushMethod, p, func(now time.Time, result any) error {
+		at, ok := result.(*Reached)
+		if !ok {
+			return unexpected(l.node)
 		}
-		p := push{Incarnation: l.r.incarnation(), From: from, Changes: numbered(items)}
-		var at reached
-		if err := l.call(ctx, pushMethod, p, &at); err != nil {
+		l.probed, l.told, l.tellAt = true, p.Confirmed, time.Time{}
+		before := l.acked
+		if err := l.advance(p.Incarnation, p.From+uint64(len(p.Changes)), at); err != nil {
 			return err
 		}
-		probed = true
-		if err := l.advance(p.Incarnation, at.Position); err != nil {
-			return err
-		}
-		if at := l.ackedSeq(); len(p.Changes) > 0 && at == from {
-			return errs.New(errs.Conflict, "node %s has not advanced beyond our change %d", l.node, at)
+		if len(p.Changes) > 0 && l.acked == before {
+			return errs.New(errs.Conflict, "node %s has not advanced beyond our change %d", l.node, l.acked)
 		}
 		return nil
 	})
 }
 
 func numbered(items []journal.Item[memdb.Change]) []memdb.Change {
-	items = cut(items, func(i journal.Item[memdb.Change]) int { return changeSize(i.Value) })
+	items = cut(items, func(i journal.Item[memdb.Change]) int { return i.Value.Size() })
 	changes := make([]memdb.Change, len(items))
 	for i, item := range items {
 		changes[i] = item.Value
@@ -106,124 +200,144 @@ func numbered(items []journal.Item[memdb.Change]) []memdb.Change {
 	return changes
 }
 
-func (l *link) ackedSeq() uint64 {
-	l.r.mu.Lock()
-	defer l.r.mu.Unlock()
-	return l.acked
-}
-
-// advance notes what the peer acknowledged. A peer that was reset goes back,
-// and gets everything again.
-func (l *link) advance(incarnation uint64, at memdb.Position) error {
-	if at.Incarnation > incarnation {
-		return errs.New(errs.Conflict, "node %s knows a later incarnation of this node, %d", l.node, at.Incarnation)
+// advance notes what the peer acknowledged of what was sent. A peer that was
+// reset goes back, and gets everything again.
+func (l *link) advance(incarnation, sent uint64, at *Reached) error {
+	position := at.Position
+	if position.Incarnation > incarnation {
+		return errs.New(errs.Conflict, "node %s knows a later incarnation of this node, %d", l.node, position.Incarnation)
 	}
-	if at.Incarnation < incarnation {
-		at.Seq = 0
+	if position.Incarnation < incarnation {
+		position.Seq = 0
 	}
-	if last := l.r.cfg.DB.Log().Last(); at.Seq > last {
-		return errs.New(errs.Conflict, "node %s says it has our change %d, the last one is %d", l.node, at.Seq, last)
+	if last := l.c.cfg.DB.Log().Last(); position.Seq > last {
+		return errs.New(errs.Conflict, "node %s says it has our change %d, the last one is %d", l.node, position.Seq, last)
 	}
-	l.r.mu.Lock()
-	defer l.r.mu.Unlock()
-	l.acked = at.Seq
-	l.r.announce()
+	l.acked = min(position.Seq, sent)
+	l.c.cfg.OnAcked(l.node, at.Beaten)
 	return nil
 }
 
-// sendSnapshot sends all of this node's rows.
-func (l *link) sendSnapshot(ctx context.Context) error {
-	position, rows, err := l.r.cfg.DB.Rows(l.r.cfg.Self)
+// beginSnapshot sends all of this node's rows.
+func (l *link) beginSnapshot(now time.Time) {
+	s, err := l.c.cfg.DB.Rows(l.c.cfg.Self)
 	if err != nil {
-		return err
+		l.failed(now, &l.changes, err)
+		return
 	}
-	var at reached
-	for _, c := range chunks(l.r.cfg.Self, position, rows) {
-		if err := l.call(ctx, snapshotMethod, c, &at); err != nil {
-			return err
-		}
-	}
-	return l.advance(position.Incarnation, at.Position)
+	l.sending = chunks(l.c.cfg.Self, s)
+	l.sendChunk()
 }
 
-// sendEvents broadcasts this node's events over the link. A peer that knows
-// none of this incarnation begins with those to come.
-func (l *link) sendEvents(ctx context.Context) {
-	events := l.r.cfg.Events
-	after, probed := events.Last(), false
-	l.retry(ctx, "events", func(ctx context.Context) error {
-		if probed {
-			if err := events.Wait(ctx, after); err != nil {
-				return err
-			}
+func (l *link) sendChunk() {
+	chunk := l.sending[0]
+	l.sending = l.sending[1:]
+	l.say(&l.changes, "snapshot", SnapshotMethod, &chunk, func(now time.Time, result any) error {
+		at, ok := result.(*Reached)
+		switch {
+		case !ok:
+			return unexpected(l.node)
+		case !chunk.Last:
+			return nil
 		}
-		p := publication{Incarnation: l.r.incarnation(), From: after}
-		if probed {
-			var items []journal.Item[json.RawMessage]
-			items, p.Missed = events.TryRead(after, batchEntries)
-			for _, item := range cut(items, func(i journal.Item[json.RawMessage]) int { return len(i.Value) }) {
-				p.Events = append(p.Events, item.Value)
-			}
+		l.probed, l.told = true, chunk.Confirmed
+		return l.advance(chunk.Position.Incarnation, chunk.Position.Seq, at)
+	})
+}
+
+// sendFeed brings the peer what is new in a feed. A peer that knows none of this
+// incarnation begins with what is to come.
+func (l *link) sendFeed(f *feedLane) {
+	feed := l.c.cfg.Feeds[f.name]
+	if f.probed && feed.Last() <= f.after {
+		return
+	}
+	p := &Publication{Feed: f.name, Incarnation: l.c.incarnation(), From: f.after}
+	if f.probed {
+		var items []journal.Item[json.RawMessage]
+		items, p.Missed = feed.TryRead(f.after, batchEntries)
+		for _, item := range cut(items, func(i journal.Item[json.RawMessage]) int { return len(i.Value) }) {
+			p.Entries = append(p.Entries, item.Value)
 		}
-		var at heard
-		if err := l.call(ctx, eventsMethod, p, &at); err != nil {
-			return err
+	}
+	l.say(&f.lane, f.name, FeedMethod, p, func(_ time.Time, result any) error {
+		at, ok := result.(*Heard)
+		if !ok {
+			return unexpected(l.node)
 		}
-		if at.Seq > events.Last() || len(p.Events) > 0 && at.Seq <= p.From {
-			return errs.New(errs.Conflict, "node %s says it has our event %d, after those behind %d of %d were sent", l.node, at.Seq, p.From, events.Last())
+		if at.Seq > feed.Last() || len(p.Entries) > 0 && at.Seq <= p.From {
+			return errs.New(errs.Conflict, "node %s says it has entry %d of our %s, after those behind %d of %d were sent", l.node, at.Seq, f.name, p.From, feed.Last())
 		}
-		if probed || at.Known {
-			after = at.Seq
+		if f.probed || at.Known {
+			f.after = at.Seq
 		}
-		probed = true
+		f.probed = true
 		return nil
 	})
 }
 
-// pullMissing asks the peer for what it knows more of third origins.
-func (l *link) pullMissing(ctx context.Context) {
-	for {
-		select {
-		case theirs := <-l.wanted:
-			l.pull(ctx, theirs)
-		case <-ctx.Done():
+// lacking names the third origins of which a digest shows more than is known
+// here.
+func (l *link) lacking(theirs memdb.Digest) (origins []string) {
+	mine := l.c.cfg.DB.Digest()
+	for _, origin := range slices.Sorted(maps.Keys(theirs)) {
+		position := theirs[origin]
+		if origin == l.c.cfg.Self || origin == l.node || mine[origin].Covers(position) || l.c.passed[origin] >= position.Incarnation {
+			continue
+		}
+		origins = append(origins, origin)
+	}
+	return origins
+}
+
+// pull asks the peer for what it knows more of third origins, one after the
+// other.
+func (l *link) pull(now time.Time) {
+	if len(l.behind) == 0 {
+		if l.wanted == nil {
+			return
+		}
+		l.behind, l.wanted, l.staged = l.lacking(l.wanted), nil, staging{}
+		if len(l.behind) == 0 {
 			return
 		}
 	}
+	origin := l.behind[0]
+	p := &Pull{Origin: origin, Have: l.c.cfg.DB.Position(origin), Index: l.staged.next}
+	l.say(&l.pulls, "rows of "+origin, PullMethod, p, func(now time.Time, result any) error {
+		done, err := l.pulled(p, result)
+		if done && err == nil {
+			l.behind, l.staged = l.behind[1:], staging{}
+		}
+		return err
+	})
 }
 
-func (l *link) pull(ctx context.Context, theirs memdb.Digest) {
-	mine := l.r.cfg.DB.Digest()
-	for origin, position := range theirs {
-		if origin == l.r.cfg.Self || origin == l.node || mine[origin].Covers(position) {
-			continue
-		}
-		if err := l.pullOrigin(ctx, origin); err != nil && ctx.Err() == nil {
-			l.r.cfg.Log.Warn("rows not pulled", "peer", l.node, "origin", origin, "err", err)
-		}
-	}
-}
-
-// pullOrigin fetches and installs a snapshot of a third origin's rows. If they
-// change meanwhile the chunks do not fit; then it is begun again, by the next
-// digest.
-func (l *link) pullOrigin(ctx context.Context, origin string) error {
-	var s staging
-	for index := 0; ; index++ {
-		var c chunk
-		if err := l.call(ctx, pullMethod, pull{origin, index}, &c); err != nil {
-			return err
-		}
-		if c.Origin != origin || c.Index != index {
-			return errs.New(errs.BadParameter, "node %s was asked for chunk %d of the rows of %s and sent chunk %d of those of %s", l.node, index, origin, c.Index, c.Origin)
-		}
-		done, err := s.add(c)
+// pulled takes an answer to a pull; done says that there is no more of this
+// origin. If rows changed so that the chunks do not fit, the next digest begins it
+// again.
+func (l *link) pulled(p *Pull, result any) (done bool, err error) {
+	r, ok := result.(*Pulled)
+	switch {
+	case !ok || r.Delta == nil && r.Chunk == nil:
+		return false, unexpected(l.node)
+	case r.Delta != nil:
+		a, err := l.c.cfg.DB.Apply(p.Origin, *r.Delta)
 		if err != nil {
-			return err
+			return false, err
 		}
-		if done {
-			_, err := l.r.cfg.DB.Install(origin, s.position, s.rows)
-			return err
-		}
+		l.c.cfg.OnApplied(p.Origin, a)
+		return len(r.Delta.Changes) == 0 || a.Position == p.Have, nil
+	case r.Chunk.Origin != p.Origin || r.Chunk.Index != p.Index:
+		return false, errs.New(errs.BadParameter, "node %s was asked for chunk %d of the rows of %s and sent chunk %d of those of %s",
+			l.node, p.Index, p.Origin, r.Chunk.Index, r.Chunk.Origin)
 	}
+	if done, err = l.staged.add(*r.Chunk); err != nil || !done {
+		return false, err
+	}
+	a, err := l.c.cfg.DB.Install(p.Origin, l.staged.snapshot)
+	if err == nil {
+		l.c.cfg.OnApplied(p.Origin, a)
+	}
+	return true, err
 }

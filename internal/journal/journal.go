@@ -55,6 +55,13 @@ func New[T any](limits Limits, size func(T) int) *Journal[T] {
 	return &Journal[T]{limits: limits, size: size}
 }
 
+// NewAt returns an empty journal whose first entry will be the one behind last.
+func NewAt[T any](limits Limits, size func(T) int, last uint64) *Journal[T] {
+	j := New(limits, size)
+	j.last = last
+	return j
+}
+
 // Append adds an entry and returns its position.
 func (j *Journal[T]) Append(v T) uint64 {
 	j.mu.Lock()

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,9 +14,11 @@ import (
 
 	"github.com/glassbox-dev/glassbox/cluster"
 	"github.com/glassbox-dev/glassbox/cluster/fault"
-	"github.com/glassbox-dev/glassbox/cluster/replication"
+	"github.com/glassbox-dev/glassbox/cluster/registry"
+	"github.com/glassbox-dev/glassbox/cluster/replica"
 	"github.com/glassbox-dev/glassbox/internal/errs"
 	"github.com/glassbox-dev/glassbox/internal/event"
+	"github.com/glassbox-dev/glassbox/internal/journal"
 	"github.com/glassbox-dev/glassbox/internal/jsontext"
 	"github.com/glassbox-dev/glassbox/internal/op"
 	"github.com/glassbox-dev/glassbox/internal/operations"
@@ -35,15 +38,15 @@ type Node struct {
 
 	rpcListener, httpListener net.Listener
 
-	db         *memdb.DB
-	events     *event.Log
-	replicator *replication.Replicator
-	cluster    *cluster.Cluster
-	faults     *fault.Table // nil if none are allowed
-	programs   *exec.Runtime
-	sandboxes  *sandbox.Manager
-	table      *op.Table
-	server     *server.Server
+	db        *memdb.DB
+	events    *event.Log
+	replica   *replica.Replica
+	cluster   *cluster.Cluster
+	faults    *fault.Table // nil if none are allowed
+	programs  *exec.Runtime
+	sandboxes *sandbox.Manager
+	table     *op.Table
+	server    *server.Server
 
 	leaveOnce sync.Once
 	leaving   chan struct{}
@@ -125,7 +128,7 @@ func (n *Node) Run(ctx context.Context) error {
 	defer endLast(nil)
 	work := newGroup(last, func(err error) { cancel(err) })
 	work.Go("cluster", n.cluster.Run)
-	work.Go("replication", n.replicator.Run)
+	work.Go("replica", n.replica.Run)
 	programs := newGroup(last, func(err error) { cancel(err) })
 	killPrograms := programs.Go("programs", n.programs.Run)
 	work.Go("server", func(ctx context.Context) error { return n.server.Serve(ctx, n.httpListener) })
@@ -164,7 +167,7 @@ var errLeaving = errors.New("the node leaves")
 
 // announce writes this node's own row.
 func (n *Node) announce() error {
-	_, err := n.db.Update(func(tx *memdb.Tx) error {
+	_, err := n.replica.Update(func(tx *memdb.Tx) error {
 		return tx.PutNode(memdb.Node{
 			Name: n.cfg.Name, HTTP: n.HTTP(), RPC: n.cluster.Self().Addr, Version: n.version,
 			OSPID: os.Getpid(), Started: n.started.UTC().Truncate(time.Microsecond),
@@ -193,9 +196,9 @@ func (n *Node) wire(secret, token []byte) error {
 		return err
 	}
 	n.events = event.NewLog(n.cfg.Name, uint64(n.started.UnixMilli()), n.cfg.History, time.Now, n.log)
-	n.replicator = replication.New(replication.Config{
-		Self: n.cfg.Name, DB: n.db, Caller: caller{n}, Events: n.events.Out(), OnEvents: n.events.Receive, Log: n.log,
-	})
+	n.replica = replica.New(replica.Config{
+		Self: n.cfg.Name, DB: n.db, DeadAfter: membership.DeadAfter, Feeds: n.feeds(), OnFeed: n.onFeed, OnName: n.onName, Log: n.log,
+	}, caller{n})
 	var breaker cluster.Breaker
 	if n.cfg.AllowFaults {
 		n.faults = fault.New(n.onFault)
@@ -204,7 +207,7 @@ func (n *Node) wire(secret, token []byte) error {
 	n.programs = exec.New(exec.Config{Node: n.cfg.Name}, n.log)
 	n.sandboxes = sandbox.NewManager(sandbox.Config{
 		Node: n.cfg.Name, Incarnation: func() uint64 { return n.cluster.Self().Incarnation },
-		Runtime: n.programs, Store: store{n.db}, OnEvent: n.onSandbox, Log: n.log, MaxProcesses: n.cfg.MaxProcesses,
+		Runtime: n.programs, Store: store{n.replica}, OnEvent: n.onSandbox, Log: n.log, MaxProcesses: n.cfg.MaxProcesses,
 	})
 	if n.table, err = op.NewTable(router{n}, n.log, operations.All(n.deps())...); err != nil {
 		return err
@@ -214,22 +217,16 @@ func (n *Node) wire(secret, token []byte) error {
 		Info: operations.Info(n.version),
 	})
 	n.cluster, err = cluster.New(membership, cluster.Options{
-		Transport: rpc.TCP{}, Listener: n.rpcListener, Secret: secret, Replica: replica{n}, Node: n,
-		Inline: n.replicator.Inline, Client: server.ClientHandler(n.table, token),
+		Transport: rpc.TCP{}, Listener: n.rpcListener, Secret: secret, Replica: n.replica, Node: n,
+		Inline: n.replica.Inline, Client: server.ClientHandler(n.table, token),
 		Breaker: breaker, OnEvent: n.onMember, RPC: rpc.Config{MaxMessage: n.cfg.MaxMessage}, Log: n.log,
 	})
 	return err
 }
 
-// onMember records how this node sees the others, and hides what the dead
-// said.
+// onMember records how this node sees the others.
 func (n *Node) onMember(e cluster.Event) {
-	switch e.Type {
-	case cluster.MemberFailed:
-		n.must("hide its rows", n.db.Hide(e.Member))
-	case cluster.MemberLeft:
-		n.must("drop its rows", n.db.Drop(e.Member, e.Incarnation+1))
-	}
+	n.replica.Told(e)
 	data, _ := jsontext.Marshal(map[string]any{"incarnation": e.Incarnation}) // a number always marshals
 	n.events.Observe(event.Event{Time: e.Time, Type: string(e.Type), Subject: e.Member, Data: data, Why: e.Why})
 }
@@ -244,7 +241,35 @@ func (n *Node) onSandbox(e sandbox.Event) {
 	if err != nil {
 		n.log.Error("event without its data", "type", e.Type, "subject", e.Subject, "err", err)
 	}
-	n.events.Publish(event.Event{Type: string(e.Type), Subject: e.Subject, Data: data, Why: e.Why})
+	n.publish(event.Event{Type: string(e.Type), Subject: e.Subject, Data: data, Why: e.Why})
+}
+
+// publish tells everybody.
+func (n *Node) publish(e event.Event) {
+	n.events.Publish(e)
+	n.replica.Grew()
+}
+
+// onName tells everybody what happens to this node's names. The replica sends it
+// on by itself.
+func (n *Node) onName(e registry.Event) {
+	data, err := jsontext.Marshal(operations.NameEventOf(e))
+	if err != nil {
+		n.log.Error("event without its data", "type", e.Type, "subject", e.Claim.Name, "err", err)
+	}
+	n.events.Publish(event.Event{Type: string(e.Type), Subject: e.Claim.Name, Data: data, Why: e.Why})
+}
+
+// The feeds that go to all nodes.
+const eventFeed = "events"
+
+func (n *Node) feeds() map[string]*journal.Journal[json.RawMessage] {
+	return map[string]*journal.Journal[json.RawMessage]{eventFeed: n.events.Out()}
+}
+
+// onFeed takes what the peers publish.
+func (n *Node) onFeed(_, origin string, incarnation, missed uint64, entries []json.RawMessage) {
+	n.events.Receive(origin, incarnation, missed, entries)
 }
 
 // onFault tells everybody what this node breaks on purpose.
@@ -254,5 +279,5 @@ func (n *Node) onFault(c fault.Change) {
 		e.Type, e.Why = string(operations.FaultHealed), c.Why
 	}
 	e.Data, _ = jsontext.Marshal(c.Rule) // strings, numbers and times always marshal
-	n.events.Publish(e)
+	n.publish(e)
 }

@@ -32,7 +32,7 @@ func (n *Node) linkMetrics() []operations.Link {
 	for _, m := range n.cluster.Members() {
 		rtt[m.Name] = m.RTTUS
 	}
-	acked, last := n.replicator.Acked(), n.db.Digest()[n.cfg.Name].Seq
+	acked, last := n.replica.Acked(), n.db.Position(n.cfg.Name).Seq
 	stats := n.cluster.LinkStats()
 	links := []operations.Link{}
 	for _, name := range slices.Sorted(maps.Keys(stats)) {

@@ -3,9 +3,9 @@ package node
 import (
 	"context"
 	"encoding/json"
-	"strings"
 
 	"github.com/glassbox-dev/glassbox/cluster"
+	"github.com/glassbox-dev/glassbox/cluster/replica"
 	"github.com/glassbox-dev/glassbox/internal/errs"
 	"github.com/glassbox-dev/glassbox/internal/op"
 )
@@ -69,8 +69,8 @@ func (n *Node) Handle(ctx context.Context, from, method string, params json.RawM
 			return nil, errs.Wrap(errs.BadParameter, err, "node %s forwarded what is no operation", from)
 		}
 		return n.table.Run(ctx, f)
-	case strings.HasPrefix(method, "replication."):
-		return n.replicator.Handle(ctx, from, method, params)
+	case replica.Handles(method):
+		return n.replica.Handle(ctx, from, method, params)
 	default:
 		return nil, errs.New(errs.MethodNotFound, "no node-to-node method %q; the nodes may be of different versions", method)
 	}

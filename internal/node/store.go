@@ -3,14 +3,15 @@ package node
 import (
 	"context"
 
+	"github.com/glassbox-dev/glassbox/cluster/replica"
 	"github.com/glassbox-dev/glassbox/memdb"
 )
 
 // store writes the sandboxes' rows as this node's own.
-type store struct{ db *memdb.DB }
+type store struct{ replica *replica.Replica }
 
 func (s store) update(f func(tx *memdb.Tx) error) error {
-	_, err := s.db.Update(f)
+	_, err := s.replica.Update(f)
 	return err
 }
 
@@ -23,10 +24,17 @@ func (s store) DeleteSandbox(id string) error {
 }
 
 func (s store) PutProcess(row memdb.Process) error {
+	if row.Ended() {
+		defer s.ended(row.PID)
+	}
 	return s.update(func(tx *memdb.Tx) error { return tx.PutProcess(row) })
 }
 
+// ended gives up the names of a process.
+func (s store) ended(pid string) { s.replica.Ended(pid, "its process "+pid+" ended") }
+
 func (s store) ReplaceProcess(previous string, row memdb.Process) error {
+	defer s.ended(previous)
 	return s.update(func(tx *memdb.Tx) error {
 		if err := tx.DeleteProcess(previous); err != nil {
 			return err
@@ -36,6 +44,7 @@ func (s store) ReplaceProcess(previous string, row memdb.Process) error {
 }
 
 func (s store) DeleteProcess(pid string) error {
+	defer s.ended(pid)
 	return s.update(func(tx *memdb.Tx) error { return tx.DeleteProcess(pid) })
 }
 

@@ -24,6 +24,7 @@ type Deps struct {
 	Members   func() []cluster.Member
 	DB        *memdb.DB
 	Sandboxes *sandbox.Manager
+	Names     Names
 	Events    *event.Log
 	// Faults is nil where the node breaks nothing on purpose.
 	Faults *fault.Table
@@ -47,7 +48,7 @@ type Deps struct {
 // All lists the operations of the table.
 func All(d Deps) []*op.Op {
 	var all []*op.Op
-	for _, ops := range [][]*op.Op{clusterOps(d), nodeOps(d), processOps(d), sandboxOps(d), eventOps(d), faultOps(d), discoverOps(d)} {
+	for _, ops := range [][]*op.Op{clusterOps(d), nodeOps(d), processOps(d), sandboxOps(d), registryOps(d), eventOps(d), faultOps(d), discoverOps(d)} {
 		all = append(all, ops...)
 	}
 	return all

@@ -1,0 +1,309 @@
+package registry
+
+import (
+	"cmp"
+	"encoding/json"
+	"log/slog"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/glassbox-dev/glassbox/internal/errs"
+	"github.com/glassbox-dev/glassbox/memdb"
+)
+
+// Times of the core.
+const (
+	// askAgain is how long a question that failed, or whose answer was "not
+	// settled yet", waits to be asked again when nothing else happens.
+	askAgain = 50 * time.Millisecond
+	// askMost bounds the names in one question.
+	askMost = 512
+)
+
+// Config is what a [Core] works on.
+type Config struct {
+	Self string
+	DB   *memdb.DB
+	// Acked tells how far a peer has acknowledged this node's changes.
+	Acked func(node string) uint64
+	Log   *slog.Logger
+}
+
+// Member is what the core needs to know of another node.
+type Member struct {
+	Name string
+	// Awaited says that it takes part in every decision: it is alive, or
+	// suspected and not judged yet.
+	Awaited bool
+}
+
+// Core decides who holds which name. It is pure: time comes with each call, and
+// what is to be asked, told and answered is returned by [Core.Take]. It is used
+// from one goroutine at a time.
+type Core struct {
+	cfg     Config
+	awaited []string // sorted
+	clock   uint64   // the hybrid logical clock: the latest stamp made or seen
+
+	slots     map[string]*slot   // names with something going on
+	contested map[string]*slot   // those of them with rivals
+	lookups   map[uint64]*lookup // under way
+	waiting   []*acks            // for acknowledgements, in the order of their numbers
+	unsettled []*slot            // whose claim is not confirmed, in the order of their numbers
+	bound     map[string]map[string]bool
+
+	asks   map[string]map[string][]func(now time.Time, t *Told, err error) // by peer and name
+	calls  map[uint64]sent
+	lastID uint64
+	next   time.Time
+
+	out Output
+}
+
+// Output is what the core wants done, in this order.
+type Output struct {
+	Wrote  bool // this node's rows, or its watermark, have changed
+	Events []Event
+	Calls  []Call
+	Done   []Done
+}
+
+// Call is a question to a peer, answered by [Core.Answered].
+type Call struct {
+	ID   uint64
+	Peer string
+	Ask  Ask
+}
+
+// Done is the end of a request.
+type Done struct {
+	ID      uint64
+	Claim   memdb.Claim
+	Created bool // the claim is new, or its value is
+	Err     error
+}
+
+// acks waits until everybody has acknowledged a change.
+type acks struct {
+	seq  uint64
+	done func(now time.Time)
+}
+
+// sent is a question under way.
+type sent struct {
+	peer  string
+	names []string
+	heard map[string][]func(now time.Time, t *Told, err error)
+}
+
+// NewCore returns the core of a node that holds nothing.
+func NewCore(cfg Config) *Core {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Core{
+		cfg: cfg, slots: map[string]*slot{}, contested: map[string]*slot{}, lookups: map[uint64]*lookup{},
+		bound: map[string]map[string]bool{}, asks: map[string]map[string][]func(time.Time, *Told, error){}, calls: map[uint64]sent{},
+	}
+}
+
+// Take returns what is to be done.
+func (c *Core) Take() Output {
+	for _, peer := range slices.Sorted(maps.Keys(c.asks)) {
+		names := slices.Sorted(maps.Keys(c.asks[peer]))
+		for part := range slices.Chunk(names, askMost) {
+			c.lastID++
+			heard := make(map[string][]func(time.Time, *Told, error), len(part))
+			for _, name := range part {
+				heard[name] = c.asks[peer][name]
+			}
+			c.calls[c.lastID] = sent{peer, part, heard}
+			c.out.Calls = append(c.out.Calls, Call{c.lastID, peer, Ask{part}})
+		}
+		delete(c.asks, peer)
+	}
+	out := c.out
+	c.out = Output{}
+	return out
+}
+
+// Members says who takes part in decisions. What waited for somebody else goes
+// on.
+func (c *Core) Members(now time.Time, members []Member) {
+	c.awaited = c.awaited[:0]
+	for _, m := range members {
+		if m.Awaited && m.Name != c.cfg.Self {
+			c.awaited = append(c.awaited, m.Name)
+		}
+	}
+	slices.Sort(c.awaited)
+	c.judgeContested(now)
+	for _, id := range slices.Sorted(maps.Keys(c.lookups)) {
+		c.lookups[id].judge(now)
+	}
+	c.settle(now)
+}
+
+func (c *Core) isAwaited(node string) bool {
+	_, found := slices.BinarySearch(c.awaited, node)
+	return found
+}
+
+// Recheck looks at all names again: an origin has become visible, or is no
+// more.
+func (c *Core) Recheck(now time.Time) {
+	for _, name := range c.cfg.DB.Contested() {
+		c.judge(now, c.slot(name))
+	}
+	c.judgeContested(now)
+	c.settle(now)
+}
+
+// Applied takes what has come from an origin.
+func (c *Core) Applied(now time.Time, origin string, a memdb.Applied) {
+	c.clock = max(c.clock, a.Stamp)
+	for _, name := range a.Contested {
+		c.judge(now, c.slot(name))
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.contested)) {
+		if s := c.contested[name]; s != nil && s.rivals[origin] != nil {
+			s.rivals[origin].moved(a)
+			c.judge(now, s)
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(c.lookups)) {
+		if l := c.lookups[id]; l != nil && l.waits(origin, a) {
+			l.judge(now)
+		}
+	}
+}
+
+// Acked takes a peer's acknowledgement, and which claims it knows better ones
+// than.
+func (c *Core) Acked(now time.Time, _ string, beaten []memdb.Rival) {
+	for _, r := range beaten {
+		c.beaten(now, r)
+	}
+	c.settle(now)
+}
+
+// everybody returns how far all that take part have acknowledged.
+func (c *Core) everybody() uint64 {
+	seq := c.cfg.DB.Log().Last()
+	for _, node := range c.awaited {
+		seq = min(seq, c.cfg.Acked(node))
+	}
+	return seq
+}
+
+// settle confirms what all have acknowledged and nobody contests, and ends what
+// has waited for that.
+func (c *Core) settle(now time.Time) {
+	acked := c.everybody()
+	for len(c.waiting) > 0 && c.waiting[0].seq <= acked {
+		w := c.waiting[0]
+		c.waiting = c.waiting[1:]
+		w.done(now)
+	}
+	limit := acked
+	for _, s := range c.unsettled {
+		if s.since > limit {
+			break
+		}
+		if s.blocked() {
+			limit = s.since - 1
+			break
+		}
+	}
+	if limit > c.cfg.DB.Confirmed(c.cfg.Self) {
+		if err := c.cfg.DB.Confirm(limit); err != nil {
+			c.cfg.Log.Error("the watermark was not raised", "err", err)
+			return
+		}
+		c.out.Wrote = true
+	}
+	for len(c.unsettled) > 0 && c.unsettled[0].since <= limit {
+		s := c.unsettled[0]
+		c.unsettled = c.unsettled[1:]
+		s.confirmed(now)
+	}
+}
+
+// await calls done when everybody has acknowledged a change.
+func (c *Core) await(seq uint64, done func(now time.Time)) {
+	w := &acks{seq, done}
+	i, _ := slices.BinarySearchFunc(c.waiting, w, func(a, b *acks) int { return cmp.Or(cmp.Compare(a.seq, b.seq), -1) })
+	c.waiting = slices.Insert(c.waiting, i, w)
+}
+
+// Await begins a request that ends when all that take part have acknowledged
+// this node's changes up to seq.
+func (c *Core) Await(now time.Time, id, seq uint64) {
+	c.await(seq, func(time.Time) { c.done(Done{ID: id}) })
+	c.settle(now)
+}
+
+// write changes this node's rows.
+func (c *Core) write(f func(tx *memdb.Tx) error) (memdb.Position, error) {
+	c.out.Wrote = true
+	return c.cfg.DB.Update(f)
+}
+
+// stamp is the next time of the hybrid logical clock.
+func (c *Core) stamp(now time.Time) uint64 {
+	c.clock = max(c.clock+1, uint64(max(0, now.UnixMicro())))
+	return c.clock
+}
+
+// Tick does what is due by time.
+func (c *Core) Tick(now time.Time) {
+	if c.next.IsZero() || now.Before(c.next) {
+		return
+	}
+	c.next = time.Time{}
+	for _, name := range slices.Sorted(maps.Keys(c.slots)) {
+		if s := c.slots[name]; s != nil {
+			c.judge(now, s)
+			c.due(s.wants())
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(c.lookups)) {
+		if l := c.lookups[id]; l != nil {
+			l.judge(now)
+			c.due(l.wants())
+		}
+	}
+	c.settle(now)
+}
+
+// due asks for a tick.
+func (c *Core) due(at time.Time) {
+	if !at.IsZero() && (c.next.IsZero() || at.Before(c.next)) {
+		c.next = at
+	}
+}
+
+// Next returns when a Tick is wanted; zero if none is.
+func (c *Core) Next() time.Time { return c.next }
+
+func (c *Core) judgeContested(now time.Time) {
+	for _, name := range slices.Sorted(maps.Keys(c.contested)) {
+		if s := c.contested[name]; s != nil {
+			c.judge(now, s)
+		}
+	}
+}
+
+func (c *Core) done(d Done) { c.out.Done = append(c.out.Done, d) }
+
+// same reports whether two values are the same text of JSON.
+func same(a, b json.RawMessage) bool { return string(a) == string(b) }
+
+// late is what ends a request whose time is over.
+func late(name string, waitedFor error) error {
+	if waitedFor != nil {
+		return waitedFor
+	}
+	return errs.New(errs.Timeout, "the name %q was not settled in time; ask who holds it", name)
+}

@@ -1,0 +1,44 @@
+package registry
+
+import (
+	"encoding/json"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/glassbox-dev/glassbox/internal/errs"
+)
+
+// Limits of a claim.
+const (
+	MaxNameBytes  = 255
+	MaxValueBytes = 64 << 10
+)
+
+// ValidName says what is wrong with a name; the error names the field.
+func ValidName(field, name string) error {
+	switch {
+	case name == "":
+		return errs.BadParam(field, "a name is needed")
+	case len(name) > MaxNameBytes:
+		return errs.BadParam(field, "a name has at most %d bytes, not %d", MaxNameBytes, len(name))
+	case !utf8.ValidString(name):
+		return errs.BadParam(field, "a name is UTF-8, and %q is not", name)
+	}
+	for _, r := range name {
+		if unicode.IsControl(r) {
+			return errs.BadParam(field, "a name has no control characters; %q has %U", name, r)
+		}
+	}
+	return nil
+}
+
+// ValidValue says what is wrong with a value; the error names the field.
+func ValidValue(field string, value json.RawMessage) error {
+	switch {
+	case len(value) > MaxValueBytes:
+		return errs.BadParam(field, "a value has at most %d bytes of JSON, not %d", MaxValueBytes, len(value))
+	case len(value) > 0 && !json.Valid(value):
+		return errs.BadParam(field, "a value is JSON, and this is not")
+	}
+	return nil
+}

@@ -1,0 +1,139 @@
+package registry
+
+import (
+	"time"
+
+	"github.com/glassbox-dev/glassbox/internal/errs"
+	"github.com/glassbox-dev/glassbox/memdb"
+)
+
+// rival is another node that may hold a name which this one claims, or wants
+// to. Nothing is refused on hearsay: its node is asked.
+type rival struct {
+	node   string
+	asking bool
+	after  time.Time      // when to ask again; zero: at once
+	until  memdb.Position // it told what was at this position: what it said before is overtaken
+	err    error          // why it could not be asked
+	worse  bool           // it has told a claim that is worse than ours
+	// reported says that a third has told of its claim.
+	reported bool
+}
+
+// moved takes what has come from the rival: it may have settled.
+func (r *rival) moved(a memdb.Applied) {
+	if a.Rose || a.Position.Covers(r.until) {
+		r.after = time.Time{}
+	}
+}
+
+// beaten takes a peer's word that another one has a better claim than ours.
+func (c *Core) beaten(now time.Time, report memdb.Rival) {
+	if report.Node == c.cfg.Self {
+		return
+	}
+	if _, ok := c.cfg.DB.View().Claim(report.Name, c.cfg.Self); !ok {
+		return // it was withdrawn meanwhile
+	}
+	s := c.slot(report.Name)
+	r := s.rival(report.Node)
+	r.worse, r.reported = false, true
+	c.judge(now, s)
+}
+
+// rival returns what is known of a rival, and makes it one.
+func (s *slot) rival(node string) *rival {
+	r := s.rivals[node]
+	if r == nil {
+		r = &rival{node: node}
+		if s.rivals == nil {
+			s.rivals = map[string]*rival{}
+		}
+		s.rivals[node] = r
+		s.c.contested[s.name] = s
+	}
+	return r
+}
+
+func (s *slot) forget(node string) {
+	delete(s.rivals, node)
+	if len(s.rivals) == 0 {
+		delete(s.c.contested, s.name)
+	}
+}
+
+// blocked reports whether a rival may yet turn out to be the holder.
+func (s *slot) blocked() bool {
+	for _, r := range s.rivals {
+		if !r.worse {
+			return true
+		}
+	}
+	return false
+}
+
+// contest finds and asks the rivals of a name. With an own claim they are those
+// whose claim is better, without one they are all.
+func (s *slot) contest(now time.Time, own *memdb.Claimed) {
+	visible := map[string]bool{}
+	for _, theirs := range s.c.cfg.DB.View().Claimants(s.name, s.c.cfg.Self) {
+		visible[theirs.Node] = true
+		if own == nil || memdb.Better(theirs, *own) {
+			s.rival(theirs.Node).worse = false
+		}
+	}
+	for _, node := range sorted(s.rivals) {
+		r := s.rivals[node]
+		switch {
+		case !visible[node] && s.over(r), r.worse && own == nil:
+			s.forget(node)
+		case r.asking, r.worse:
+		case now.Before(r.after):
+			s.c.due(r.after)
+		default:
+			r.asking = true
+			s.c.ask(node, s.name, func(now time.Time, t *Told, err error) { s.heard(now, r, t, err) })
+		}
+	}
+}
+
+// over reports whether a rival of which no claim is visible here is none.
+func (s *slot) over(r *rival) bool {
+	switch {
+	case !s.c.isAwaited(r.node):
+		if r.reported {
+			s.unreachable = errs.New(errs.NodeUnavailable, "node %s may hold the name %q and cannot be asked", r.node, s.name)
+		}
+		return true
+	case r.until == (memdb.Position{}):
+		return !r.reported
+	default: // what it said is known here, so that what others say is overtaken
+		return s.c.cfg.DB.Position(r.node).Covers(r.until)
+	}
+}
+
+// heard takes what a rival says.
+func (s *slot) heard(now time.Time, r *rival, t *Told, err error) {
+	r.asking, r.err = false, err
+	r.after = now.Add(askAgain)
+	s.c.due(r.after)
+	if err == nil {
+		s.told(r, *t)
+	}
+	s.c.judge(now, s)
+}
+
+func (s *slot) told(r *rival, t Told) {
+	r.until = t.Position
+	own, has := s.c.cfg.DB.View().Claim(s.name, s.c.cfg.Self)
+	switch {
+	case t.Claim == nil: // its row will go from here when its changes have come
+	case has && !memdb.Better(memdb.Claimed{Claim: *t.Claim, Confirmed: t.Confirmed}, own):
+		r.worse = true
+	case !t.Confirmed:
+	case has:
+		s.lose(own, *t.Claim)
+	default:
+		s.refuse(*t.Claim)
+	}
+}

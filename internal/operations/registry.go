@@ -1,0 +1,209 @@
+package operations
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"github.com/glassbox-dev/glassbox/cluster/registry"
+	"github.com/glassbox-dev/glassbox/internal/errs"
+	"github.com/glassbox-dev/glassbox/internal/op"
+	"github.com/glassbox-dev/glassbox/memdb"
+	"github.com/glassbox-dev/glassbox/sandbox"
+)
+
+// Names is the registry as the operations see it.
+type Names interface {
+	Register(ctx context.Context, r registry.Register) (claim memdb.Claim, created bool, err error)
+	Unregister(ctx context.Context, name, why string) error
+	Lookup(ctx context.Context, name string, consistent bool) (memdb.Claim, error)
+}
+
+// NameParams names a name.
+type NameParams struct {
+	Name string `json:"name" op:"required" doc:"1 to 255 bytes of UTF-8 without control characters; / is allowed"`
+}
+
+// RegisterParams says what to register.
+type RegisterParams struct {
+	NameParams
+	Value   json.RawMessage `json:"value" doc:"any JSON, at most 64 KiB; none is null"`
+	PID     string          `json:"pid" doc:"the process that is to hold it; the name goes with it. Without one the node asked holds it"`
+	Replace bool            `json:"replace" doc:"give a name that the same holder has already another value"`
+	Timeout int64           `json:"timeout_ms" default:"5000" min:"1" max:"60000" doc:"how long to wait for all members to acknowledge"`
+}
+
+// LookupParams says which name to look up, and how.
+type LookupParams struct {
+	NameParams
+	Consistent bool `json:"consistent" doc:"ask all members for their own claims, instead of what has come from them"`
+}
+
+// NameListParams filters the list of names.
+type NameListParams struct {
+	Prefix string `json:"prefix" doc:"only those that begin so"`
+	Node   string `json:"node" doc:"only those that this node or its processes hold"`
+	pageParams
+}
+
+// Name is who holds a name.
+type Name struct {
+	Name       string          `json:"name"`
+	Holder     Holder          `json:"holder"`
+	Value      json.RawMessage `json:"value"`
+	Epoch      uint64          `json:"epoch"`
+	Registered time.Time       `json:"registered"`
+}
+
+// Holder is a node, or a process of it.
+type Holder struct {
+	Node string `json:"node"`
+	PID  string `json:"pid,omitempty"`
+}
+
+// Registered is a name and whether this request made it so.
+type Registered struct {
+	Name
+	Created bool `json:"created"` // false: the same holder had it already with the same value
+}
+
+// NameList is a page of names, sorted.
+type NameList struct {
+	Names []Name `json:"names"`
+	Next  string `json:"next,omitempty"`
+}
+
+// NameEvent is the data of an event about a name.
+type NameEvent struct {
+	Holder Holder  `json:"holder"`
+	Epoch  uint64  `json:"epoch"`
+	Winner *Holder `json:"winner,omitempty"` // of a conflict; the holder is the loser
+}
+
+// NameEventOf makes the data of an event.
+func NameEventOf(e registry.Event) NameEvent {
+	data := NameEvent{Holder: holderOf(e.Claim), Epoch: e.Claim.Epoch}
+	if e.Winner != nil {
+		winner := holderOf(*e.Winner)
+		data.Winner = &winner
+	}
+	return data
+}
+
+func holderOf(c memdb.Claim) Holder { return Holder{c.Node, c.PID} }
+
+func nameOf(c memdb.Claim) Name {
+	value := c.Value
+	if len(value) == 0 {
+		value = json.RawMessage("null")
+	}
+	return Name{c.Name, holderOf(c), value, c.Epoch, c.Registered()}
+}
+
+func registryOps(d Deps) []*op.Op {
+	return []*op.Op{
+		op.Define(op.Spec{
+			Name: "registry.register", Summary: "Register a name in the whole cluster", Method: http.MethodPut, Path: "/registry/:name",
+			Command: "registry register NAME", Effect: op.Write, Runs: op.OnOwner, Timeout: 65 * time.Second,
+			Description: "The answer comes when all members that are alive, or suspected and not yet judged, have acknowledged it: from then " +
+				"on every lookup on every node finds it. While no member is missing a name has one holder. A name that is held with a pid goes with its " +
+				"process, any name with its node. The same holder may repeat it.",
+			Errors: []errs.Kind{errs.NameTaken, errs.Conflict, errs.NotFound},
+			Examples: []op.Example{{
+				Summary: "a name of the node", Params: `{"name":"shop/cache","value":{"port":6379}}`, Volatile: []string{"registered", "created"},
+			}},
+		}, d.register, op.Owner(d.claimant)),
+		op.Define(op.Spec{
+			Name: "registry.lookup", Summary: "Find who holds a name", Method: http.MethodGet, Path: "/registry/:name",
+			Command: "registry lookup NAME", Effect: op.Read, Runs: op.Anywhere,
+			Description: "Answered from what the node knows; it asks the holder only when it does not know yet whether the claim is confirmed. " +
+				"Such an answer may lag behind a write in flight, never behind one that returned.",
+			Errors:   []errs.Kind{errs.NotFound},
+			Examples: []op.Example{{Summary: "one", Params: `{"name":"shop/cache"}`, Volatile: []string{"registered"}}},
+		}, func(ctx context.Context, in LookupParams) (Name, error) {
+			if err := registry.ValidName("name", in.Name); err != nil {
+				return Name{}, err
+			}
+			claim, err := d.Names.Lookup(ctx, in.Name, in.Consistent)
+			if err != nil {
+				return Name{}, err
+			}
+			return nameOf(claim), nil
+		}),
+		op.Define(op.Spec{
+			Name: "registry.unregister", Summary: "Give a name up", Method: http.MethodDelete, Path: "/registry/:name",
+			Command: "registry unregister NAME", Effect: op.Destructive, Runs: op.OnOwner, Status: http.StatusNoContent,
+			Description: "Done by its holder's node. The answer comes when all members have acknowledged it.",
+			Errors:      []errs.Kind{errs.NotFound},
+			Examples:    []op.Example{{Summary: "one", Params: `{"name":"shop/cache"}`}},
+		}, func(ctx context.Context, in NameParams) (*struct{}, error) {
+			return nil, d.Names.Unregister(ctx, in.Name, "by request")
+		}, op.Owner(func(ctx context.Context, in NameParams) (string, error) {
+			if err := registry.ValidName("name", in.Name); err != nil {
+				return "", err
+			}
+			claim, err := d.Names.Lookup(ctx, in.Name, false)
+			return claim.Node, err
+		})),
+		op.Define(op.Spec{
+			Name: "registry.list", Summary: "List the names that are held", Method: http.MethodGet, Path: "/registry",
+			Command: "registry list", Effect: op.Read, Runs: op.Anywhere,
+			Description: "Names whose claim is not confirmed yet are not among them.",
+			Examples:    []op.Example{{Summary: "those of a shop", Params: `{"prefix":"shop/","limit":10}`, Volatile: []string{"registered"}}},
+		}, d.listNames),
+	}
+}
+
+// claimant is the node that writes the claim: the process's.
+func (d Deps) claimant(_ context.Context, in RegisterParams) (string, error) {
+	if err := registry.ValidName("name", in.Name); err != nil {
+		return "", err
+	}
+	if err := registry.ValidValue("value", in.Value); err != nil {
+		return "", err
+	}
+	if in.PID == "" {
+		return d.Self, nil
+	}
+	node, ok := sandbox.NodeOfPID(in.PID)
+	if _, runs := d.DB.View().Process(in.PID); !ok || !runs {
+		return "", errs.BadParam("pid", "no process %q on any node; process.list shows which there are", in.PID)
+	}
+	return node, nil
+}
+
+func (d Deps) register(ctx context.Context, in RegisterParams) (Registered, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(in.Timeout)*time.Millisecond)
+	defer cancel()
+	claim, created, err := d.Names.Register(ctx, registry.Register{Name: in.Name, PID: in.PID, Value: compact(in.Value), Replace: in.Replace})
+	if err != nil {
+		return Registered{}, err
+	}
+	return Registered{nameOf(claim), created}, nil
+}
+
+// compact makes equal values equal texts; null is no value.
+func compact(value json.RawMessage) json.RawMessage {
+	var b bytes.Buffer
+	if len(value) == 0 || json.Compact(&b, value) != nil || b.String() == "null" {
+		return nil
+	}
+	return b.Bytes()
+}
+
+func (d Deps) listNames(_ context.Context, in NameListParams) (NameList, error) {
+	list := NameList{Names: []Name{}}
+	for claim := range d.DB.View().Holders(in.Prefix, in.Cursor) {
+		switch {
+		case !claim.Confirmed || in.Node != "" && claim.Node != in.Node:
+		case len(list.Names) == in.Limit:
+			list.Next = list.Names[in.Limit-1].Name
+			return list, nil
+		default:
+			list.Names = append(list.Names, nameOf(claim.Claim))
+		}
+	}
+	return list, nil
+}

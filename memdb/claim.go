@@ -1,0 +1,208 @@
+package memdb
+
+import (
+	"iter"
+	"time"
+
+	gomemdb "github.com/hashicorp/go-memdb"
+)
+
+// maxStamp bounds what a peer can push the hybrid clock to: the year 2200.
+var maxStamp = uint64(time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro())
+
+// Claimed is a claim and whether it is known as confirmed.
+type Claimed struct {
+	Claim
+	Confirmed bool
+}
+
+// Better is the rule by which all nodes find the same holder among the claims
+// to a name: the highest epoch, then a confirmed one before an unconfirmed one,
+// then the earliest stamp, then the smallest node name.
+func Better(a, b Claimed) bool {
+	switch {
+	case a.Epoch != b.Epoch:
+		return a.Epoch > b.Epoch
+	case a.Confirmed != b.Confirmed:
+		return a.Confirmed
+	case a.Stamp != b.Stamp:
+		return a.Stamp < b.Stamp
+	default:
+		return a.Node < b.Node
+	}
+}
+
+// Holder returns the best of the visible claims to a name.
+func (v View) Holder(name string) (best Claimed, found bool) {
+	for c := range eachPrefix[*Claim](v.txn, names, prefixOf(name)) {
+		o := originIn(v.txn, c.Node)
+		if !o.visible() {
+			continue
+		}
+		if one := (Claimed{*c, c.Since <= o.Confirmed}); !found || Better(one, best) {
+			best, found = one, true
+		}
+	}
+	return best, found
+}
+
+// Claim returns a node's own claim to a name, visible or not.
+func (v View) Claim(name, node string) (Claimed, bool) {
+	c := claimIn(v.txn, name, node)
+	if c == nil {
+		return Claimed{}, false
+	}
+	return Claimed{*c, c.Since <= originIn(v.txn, node).Confirmed}, true
+}
+
+// Claimants returns all visible claims to a name but one node's, those that
+// are better than it first.
+func (v View) Claimants(name, but string) (list []Claimed) {
+	for c := range eachPrefix[*Claim](v.txn, names, prefixOf(name)) {
+		if o := originIn(v.txn, c.Node); o.visible() && c.Node != but {
+			list = append(list, Claimed{*c, c.Since <= o.Confirmed})
+		}
+	}
+	return list
+}
+
+// Holders yields who holds each name that begins with prefix and comes behind
+// after, sorted by name.
+func (v View) Holders(prefix, after string) iter.Seq[Claimed] {
+	return func(yield func(Claimed) bool) {
+		state := map[string]origin{}
+		var best Claimed
+		for c := range v.claims(prefix, after) {
+			o, ok := state[c.Node]
+			if !ok {
+				o = originIn(v.txn, c.Node)
+				state[c.Node] = o
+			}
+			if !o.visible() {
+				continue
+			}
+			one := Claimed{*c, c.Since <= o.Confirmed}
+			switch {
+			case best.Name == c.Name && !Better(one, best):
+			case best.Name == c.Name || best.Name == "":
+				best = one
+			default:
+				if !yield(best) {
+					return
+				}
+				best = one
+			}
+		}
+		if best.Name != "" {
+			yield(best)
+		}
+	}
+}
+
+// claims yields the claims to names with a prefix, of names behind after.
+func (v View) claims(prefix, after string) iter.Seq[*Claim] {
+	return func(yield func(*Claim) bool) {
+		from := max(prefix, after)
+		rows, err := v.txn.LowerBound(names, "id", []byte(from))
+		if err != nil { // a table or an index that is not in the schema
+			panic("memdb: names: " + err.Error())
+		}
+		for obj := rows.Next(); obj != nil; obj = rows.Next() {
+			c := obj.(*Claim)
+			if len(c.Name) < len(prefix) || c.Name[:len(prefix)] != prefix {
+				return
+			}
+			if c.Name > after && !yield(c) {
+				return
+			}
+		}
+	}
+}
+
+// Contested returns the names to which this node and another visible one have
+// a claim.
+func (db *DB) Contested() []string {
+	v := db.View()
+	visible := v.visibility()
+	var list []string
+	var name string
+	var own, other bool
+	for c := range each[*Claim](v.txn, names) {
+		if c.Name != name {
+			name, own, other = c.Name, false, false
+		}
+		had := own && other
+		own = own || c.Node == db.self
+		other = other || c.Node != db.self && visible(c.Node)
+		if own && other && !had {
+			list = append(list, name)
+		}
+	}
+	return list
+}
+
+func claimIn(txn *gomemdb.Txn, name, node string) *Claim {
+	found, err := txn.First(names, "id", keyOf(name, node))
+	if err != nil || found == nil { // the index never fails on a key
+		return nil
+	}
+	return found.(*Claim)
+}
+
+// PutClaim stores a claim of this node. One that replaces another keeps its
+// stamp and its number, and so its standing.
+func (tx *Tx) PutClaim(c Claim) error {
+	c.Since = originIn(tx.txn, tx.db.self).Seq + uint64(len(tx.changes)) + 1
+	if before := claimIn(tx.txn, c.Name, c.Node); before != nil {
+		c.Stamp, c.Since = before.Stamp, before.Since
+	}
+	return tx.put(names, &c)
+}
+
+// DeleteClaim withdraws a claim of this node, if there is one.
+func (tx *Tx) DeleteClaim(name string) error { return tx.remove(names, name) }
+
+// View is the state as the transaction sees it.
+func (tx *Tx) View() View { return View{tx.txn} }
+
+// Confirm raises this node's watermark: its claims that were made by a change
+// up to seq are confirmed.
+func (db *DB) Confirm(seq uint64) error {
+	return db.change(db.self, func(o *origin) { o.Confirmed = max(o.Confirmed, seq) })
+}
+
+// Confirmed returns an origin's watermark, as far as it is known here.
+func (db *DB) Confirmed(name string) uint64 { return originIn(db.db.Txn(false), name).Confirmed }
+
+// Rival is a claim to a name that is better than another one.
+type Rival struct {
+	Name string `json:"name"`
+	Node string `json:"node"` // whose it is
+}
+
+// rivals looks at the claims among an origin's changes.
+func (db *DB) rivals(txn *gomemdb.Txn, name string, changes []Change, a *Applied) {
+	for _, c := range changes {
+		if c.Table != names {
+			continue
+		}
+		if claimIn(txn, c.ID, db.self) != nil {
+			a.Contested = append(a.Contested, c.ID)
+		}
+		theirs, ok := View{txn}.Claim(c.ID, name)
+		if !ok {
+			continue
+		}
+		a.Stamp = max(a.Stamp, theirs.Stamp)
+		for other := range eachPrefix[*Claim](txn, names, prefixOf(c.ID)) {
+			o := originIn(txn, other.Node)
+			if other.Node == name || other.Node != db.self && !o.visible() {
+				continue
+			}
+			if Better(Claimed{*other, other.Since <= o.Confirmed}, theirs) {
+				a.Beaten = append(a.Beaten, Rival{c.ID, other.Node})
+				break
+			}
+		}
+	}
+}
