@@ -32,6 +32,8 @@ type Applied struct {
 	Contested []string
 	// Stamp is the latest of the claims among the changes; 0 if there are none.
 	Stamp uint64
+	// Shown says that the origin has become visible by it.
+	Shown bool
 	// Rose says that the origin's watermark is higher than was known.
 	Rose bool
 }
@@ -61,6 +63,7 @@ func (db *DB) Apply(name string, b Batch) (Applied, error) {
 		}
 		done.Position, done.Rose = o.Position, b.Confirmed > o.Confirmed
 		o.Confirmed = max(o.Confirmed, b.Confirmed)
+		done.Shown = o.visible() && !before.visible()
 		if o != before {
 			if err := txn.Insert(origins, &o); err != nil {
 				return err
@@ -214,7 +217,9 @@ func (db *DB) Install(name string, s Snapshot) (Applied, error) {
 			o.Confirmed = 0
 		}
 		done.Rose = s.Confirmed > o.Confirmed
+		before := o.visible()
 		o.Position, o.Confirmed = s.Position, max(o.Confirmed, s.Confirmed)
+		done.Shown = o.visible() && !before
 		if err := txn.Insert(origins, &o); err != nil {
 			return err
 		}

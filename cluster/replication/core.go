@@ -2,6 +2,7 @@ package replication
 
 import (
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
@@ -166,9 +167,17 @@ func (c *Core) Tick(now time.Time) {
 		l := c.links[node]
 		l.pump(now)
 		for _, ln := range l.lanes() {
-			c.due(ln.notBefore)
+			c.dueAfter(now, ln.notBefore)
 		}
-		c.due(l.tellAt)
+		c.dueAfter(now, l.tellAt)
+	}
+}
+
+// dueAfter asks for a tick at a time that is yet to come: what was due has been
+// done, or waits for an answer.
+func (c *Core) dueAfter(now, at time.Time) {
+	if at.After(now) {
+		c.due(at)
 	}
 }
 
@@ -219,4 +228,16 @@ func (c *Core) incarnation() uint64 { return c.cfg.DB.Position(c.cfg.Self).Incar
 // another version.
 func unexpected(node string) error {
 	return errs.New(errs.BadParameter, "node %s gave an answer that cannot be read; the nodes may be of different versions", node)
+}
+
+// Busy says what is under way; "" if nothing is.
+func (c *Core) Busy() string {
+	for _, node := range c.peers {
+		for _, ln := range c.links[node].lanes() {
+			if ln.busy != 0 {
+				return fmt.Sprintf("%s to %s", ln.what, node)
+			}
+		}
+	}
+	return ""
 }
