@@ -10,6 +10,8 @@ import (
 
 	"github.com/moby/moby/client"
 	"github.com/stretchr/testify/require"
+
+	"github.com/glassbox-dev/glassbox/harness"
 )
 
 // nowhere is where no engine is.
@@ -89,6 +91,8 @@ func TestBehindAMirror(t *testing.T) {
 func TestStartsBehindAMirror(t *testing.T) {
 	onlyAsChild(t)
 	c, err := Start(within(t, 30*time.Second), Options{Nodes: 1, Binary: os.Getenv(binaryVariable)})
+	require.NoError(t, err)
+	_, err = harness.WaitJoined(within(t, 30*time.Second), c) // before that it would not leave
 	require.NoError(t, err)
 	require.NoError(t, c.Close())
 }

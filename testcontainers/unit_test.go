@@ -145,6 +145,15 @@ func TestWhyKilled(t *testing.T) {
 	require.Contains(t, whyKilled(&container.State{}, stopTimeout), "did not end within 15s")
 }
 
+// TestHelperIsNoTool: a module that cannot build the helper is told what it
+// lacks.
+func TestHelperIsNoTool(t *testing.T) {
+	t.Chdir(t.TempDir())
+	require.NoError(t, os.WriteFile("go.mod", []byte("module example.com/forgetful\n\ngo 1.26\n"), 0o644))
+	_, err := harness.BuildProgram(t.Context(), t.TempDir(), helperProgram)
+	require.ErrorContains(t, err, "make it a tool of your module: go get -tool "+helperProgram)
+}
+
 func TestNoDir(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	require.NoError(t, os.WriteFile(file, nil, 0o644))
