@@ -81,7 +81,6 @@
 // # Testing
 //
 // The tests start clusters, so they need an engine, and skip what that engine
-// cannot show. Their figures are printed by
-// -v; GLASSBOX_FIGURES=1 asks for the aims, otherwise for what holds on a busy
-// machine.
+// cannot show. Their figures are printed by -v; GLASSBOX_FIGURES=1 asks for the
+// aims, otherwise for what holds on a busy machine.
 package testcontainers
