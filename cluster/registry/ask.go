@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/glassbox-dev/glassbox/internal/errs"
+	"github.com/glassbox-dev/glassbox/internal/sabotage"
 	"github.com/glassbox-dev/glassbox/memdb"
 )
 
@@ -50,6 +51,7 @@ func (c *Core) tell(name string) Told {
 		t.Claim, t.Confirmed = &own.Claim, own.Confirmed
 	} else {
 		_, t.Leaving = c.leaving[name]
+		t.Leaving = t.Leaving && !sabotage.Breaks("let a name go before all know")
 	}
 	return t
 }

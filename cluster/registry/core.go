@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/glassbox-dev/glassbox/internal/errs"
+	"github.com/glassbox-dev/glassbox/internal/sabotage"
 	"github.com/glassbox-dev/glassbox/memdb"
 )
 
@@ -176,7 +177,7 @@ func (c *Core) judgeShared(now time.Time) {
 // Applied takes what has come from an origin.
 func (c *Core) Applied(now time.Time, origin string, a memdb.Applied) {
 	c.clock = max(c.clock, a.Stamp)
-	if a.Shown {
+	if a.Shown && !sabotage.Breaks("forget to look for conflicts") {
 		c.Recheck(now)
 	}
 	for _, name := range a.Contested {
@@ -202,6 +203,9 @@ func (c *Core) Applied(now time.Time, origin string, a memdb.Applied) {
 // than.
 func (c *Core) Acked(now time.Time, _ string, beaten []memdb.Rival) {
 	for _, r := range beaten {
+		if sabotage.Breaks("ignore who knows a better claim") {
+			break
+		}
 		c.beaten(now, r)
 	}
 	c.settle(now)
@@ -211,6 +215,9 @@ func (c *Core) Acked(now time.Time, _ string, beaten []memdb.Rival) {
 func (c *Core) everybody() uint64 {
 	seq := c.cfg.DB.Log().Last()
 	for _, node := range c.awaited {
+		if sabotage.Breaks("skip an acknowledgement") && node == c.awaited[0] {
+			continue
+		}
 		seq = min(seq, c.cfg.Acked(node))
 	}
 	return seq

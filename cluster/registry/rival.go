@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/glassbox-dev/glassbox/internal/errs"
+	"github.com/glassbox-dev/glassbox/internal/sabotage"
 	"github.com/glassbox-dev/glassbox/memdb"
 )
 
@@ -96,6 +97,10 @@ func (s *slot) contest(now time.Time, own *memdb.Claimed) {
 		case r.asking, r.worse:
 		case now.Before(r.after):
 			s.c.due(r.after)
+		case sabotage.Breaks("refuse on hearsay") && own == nil && s.refuseUnasked(node):
+			return
+		case sabotage.Breaks("withdraw before the winner confirms") && own != nil && s.loseUnasked(node, *own):
+			return
 		default:
 			r.asking = true
 			round := s.round

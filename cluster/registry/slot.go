@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/glassbox-dev/glassbox/internal/errs"
+	"github.com/glassbox-dev/glassbox/internal/sabotage"
 	"github.com/glassbox-dev/glassbox/memdb"
 )
 
@@ -148,6 +149,7 @@ func (s *slot) register(now time.Time, r Register, own memdb.Claimed, has bool) 
 	default:
 		s.contest(now, nil)
 		switch {
+		case !s.runs(r.ID): // refused
 		case s.unreachable != nil:
 			s.end(Done{ID: r.ID, Err: s.unreachable})
 		case !s.blocked():
@@ -341,7 +343,7 @@ func conflictWhy(loser, winner memdb.Claim) string {
 func (s *slot) withdraw() {
 	own, has := s.c.cfg.DB.View().Claim(s.name, s.c.cfg.Self)
 	s.withdrawn()
-	if !has {
+	if !has || sabotage.Breaks("forget to withdraw") {
 		return
 	}
 	s.c.unbind(own.PID, s.name)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 
 	"github.com/glassbox-dev/glassbox/internal/errs"
+	"github.com/glassbox-dev/glassbox/internal/sabotage"
 	"github.com/glassbox-dev/glassbox/memdb"
 )
 
@@ -134,6 +135,9 @@ func (c *Core) takePublication(from string, p Publication) (*Heard, error) {
 		return &Heard{known, h.seq}, nil // asked where we stand
 	}
 	fresh, missed := p.fresh(h.seq)
+	if sabotage.Breaks("take a message twice") {
+		fresh = p.Entries
+	}
 	if len(fresh) > 0 || missed > 0 {
 		c.cfg.OnFeed(p.Feed, from, p.Incarnation, missed, fresh)
 	}

@@ -3,7 +3,9 @@ package sim
 import (
 	"fmt"
 	"strings"
+	"time"
 
+	"github.com/glassbox-dev/glassbox/cluster"
 	"github.com/glassbox-dev/glassbox/internal/errs"
 	"github.com/glassbox-dev/glassbox/memdb"
 )
@@ -35,6 +37,45 @@ func (c *Cluster) checkState(entries []*Entry) {
 		c.checkOwn(n)
 		if what := n.rep.Busy(); what != "" {
 			c.broken("%s is not idle: %s; %d calls under way", n.id(), what, len(n.calls))
+		}
+	}
+}
+
+// checkGate is asked of a node that has just joined: what others knew when they
+// greeted it, it knows too, or they have died since.
+func (c *Cluster) checkGate(n *node) {
+	mine := n.db.Digest()
+	for _, m := range n.core.Members(n.now()) {
+		if m.Self || m.State == cluster.Dead || m.State == cluster.Left {
+			continue
+		}
+		for origin, p := range n.greeted[m.Name] {
+			if origin != n.name && !mine[origin].Covers(p) {
+				c.broken("%s has joined and is at %v of %s, of which %s had told it %v", n.id(), mine[origin], origin, m.Name, p)
+			}
+		}
+	}
+}
+
+// checkDetected looks for nodes that have not run for long, and that others see
+// alive.
+func (c *Cluster) checkDetected() {
+	long := 2*c.cfg.DeadAfter + 3*time.Second
+	for _, name := range c.names {
+		victim := c.nodes[name]
+		if !victim.down && !victim.frozen || c.world.Now().Sub(victim.awake) < long {
+			continue
+		}
+		for _, other := range c.names {
+			n := c.nodes[other]
+			if n.down || n.frozen || c.world.Now().Sub(n.awake) < long {
+				continue
+			}
+			for _, m := range n.core.Members(n.now()) {
+				if m.Name == name && (m.State == cluster.Alive || m.State == cluster.Suspect) {
+					c.broken("%s sees %s %s, which has not run for %s", n.id(), name, m.State, c.world.Now().Sub(victim.awake))
+				}
+			}
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/glassbox-dev/glassbox/cluster"
 	"github.com/glassbox-dev/glassbox/cluster/registry"
 	"github.com/glassbox-dev/glassbox/harness/simnet"
+	"github.com/glassbox-dev/glassbox/memdb"
 )
 
 // epoch is when every simulation begins.
@@ -23,8 +24,10 @@ type Cluster struct {
 	text  strings.Builder // what happened, a line each
 	quiet bool            // nothing is written down
 
-	deaths    int // members declared dead or left, or suspected
+	gentle    bool // what is broken makes no node look dead
+	deaths    int       // members declared dead or left, or suspected
 	conflicts []registry.Event
+	confirmed map[string]bool                      // the claims that were, by node and stamp
 	told      map[string]map[string]registry.Event // by node and life: the names it said it holds
 	heard     map[string]uint64                    // by receiver, origin and life: the newest message
 	faults    []string                             // what was broken of the rules, as it was seen
@@ -38,7 +41,7 @@ func New(seed uint64, n int, preset string) (*Cluster, error) {
 	}
 	c := &Cluster{
 		world: simnet.New(seed, epoch), cfg: cfg, nodes: map[string]*node{},
-		told: map[string]map[string]registry.Event{}, heard: map[string]uint64{},
+		told: map[string]map[string]registry.Event{}, heard: map[string]uint64{}, confirmed: map[string]bool{},
 	}
 	for i := range n {
 		c.names = append(c.names, fmt.Sprintf("n%d", i+1))
@@ -77,9 +80,14 @@ func (c *Cluster) broken(format string, args ...any) {
 	c.faults = append(c.faults, fmt.Sprintf("at %s: %s", c.world.Now().Sub(epoch).Round(time.Microsecond), what))
 }
 
+func claimKey(c memdb.Claim) string { return fmt.Sprintf("%s@%d", c.Node, c.Stamp) }
+
 // member takes what a node says of another one.
 func (c *Cluster) member(n *node, e cluster.Event) {
 	c.log("%s: %s %s: %s", n.name, e.Type, e.Member, e.Why)
+	if e.Type == cluster.MemberFailed && c.gentle {
+		c.broken("%s takes %s for dead, and all that was broken were connections, and one link refused: %s", n.id(), e.Member, e.Why)
+	}
 	if e.Type != cluster.MemberJoined && e.Type != cluster.MemberRecovered {
 		c.deaths++
 	}
@@ -102,6 +110,7 @@ func (n *node) onName(e registry.Event) {
 			c.broken("%s tells that it has %q, which it has already", n.id(), e.Claim.Name)
 		}
 		held[e.Claim.Name] = e
+		c.confirmed[claimKey(e.Claim)] = true
 	case registry.NameUnregistered:
 		if _, has := held[e.Claim.Name]; !has {
 			c.broken("%s tells that it gives up %q, which it never said it had", n.id(), e.Claim.Name)

@@ -50,6 +50,8 @@ type node struct {
 	frozeAt time.Time     // by the world's clock
 	asked   time.Time     // for when a tick was asked, by its own clock
 	tickSeq uint64
+	awake   time.Time               // since when it runs without a pause, by the world's clock
+	greeted map[string]memdb.Digest // what each peer knew when it greeted
 
 	calls   map[uint64]*call // under way
 	lastID  uint64
@@ -105,7 +107,7 @@ var silent = slog.New(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level
 // start starts a node, or its next incarnation.
 func (c *Cluster) start(name string) *node {
 	old := c.nodes[name]
-	n := &node{c: c, name: name, addr: name + ":1", links: map[string]*link{}, calls: map[uint64]*call{}, waiting: map[uint64]func(registry.Done){}}
+	n := &node{c: c, name: name, addr: name + ":1", links: map[string]*link{}, calls: map[uint64]*call{}, waiting: map[uint64]func(registry.Done){}, greeted: map[string]memdb.Digest{}, awake: c.world.Now()}
 	if old != nil {
 		n.life = old.life + 1
 		if c.allAtHome(name) {
@@ -269,6 +271,7 @@ func (n *node) step(in cluster.Input) {
 			n.c.member(n, out.Event)
 		case cluster.Open:
 			n.c.log("%s has joined", n.name)
+			n.c.checkGate(n)
 		case cluster.Reborn:
 			n.rep.SetIncarnation(out.Incarnation)
 			for _, peer := range n.c.names {
@@ -361,6 +364,7 @@ func (n *node) connected(peer string, c *conn, dialled bool, info cluster.Info) 
 		l = &link{incarnation: info.Incarnation}
 		n.links[peer] = l
 	}
+	n.greeted[peer] = info.Digest
 	slot := &l.inbound
 	if dialled {
 		slot = &l.dialled
@@ -446,7 +450,7 @@ func (n *node) lost(peer string, c *conn) {
 
 // crash ends the node without a word; its kernel closes what was connected.
 func (n *node) crash() {
-	n.down = true
+	n.down, n.awake = true, n.c.world.Now()
 	for _, peer := range n.c.names {
 		if l := n.links[peer]; l != nil {
 			delete(n.links, peer)
@@ -461,10 +465,12 @@ func (n *node) crash() {
 
 // freeze keeps the node from running; if its whole machine is paused its clock
 // stands still as well.
-func (n *node) freeze() { n.frozen, n.frozeAt = true, n.c.world.Now() }
+func (n *node) freeze() {
+	n.frozen, n.frozeAt, n.awake = true, n.c.world.Now(), n.c.world.Now()
+}
 
 func (n *node) thaw(clockStoodStill bool) {
-	n.frozen = false
+	n.frozen, n.awake = false, n.c.world.Now()
 	if clockStoodStill {
 		n.behind += n.c.world.Now().Sub(n.frozeAt)
 	}

@@ -29,6 +29,21 @@ type Act struct {
 	Whole bool
 }
 
+// gentle reports whether connections are all that is broken, and one link at
+// most refuses new ones.
+func (a Act) gentle() bool {
+	refused := map[harness.Link]bool{}
+	for _, f := range a.Faults {
+		switch {
+		case f.Action == harness.Reject && f.Link.Peer != "":
+			refused[f.Link] = true
+		case f.Action != harness.Drop:
+			return false
+		}
+	}
+	return len(refused) <= 1
+}
+
 // Fault is one thing done to the cluster, at a time since the act's beginning.
 type Fault struct {
 	At time.Duration
@@ -123,8 +138,30 @@ func ops(r *rand.Rand, nodes int, length time.Duration, n int) (list []Op) {
 	return list
 }
 
+// refusals are faults that break connections and no node: one link is refused,
+// others are reset. (Refused by all is as good as dead.)
+func refusals(r *rand.Rand, nodes int, length time.Duration) (list []Fault) {
+	refused := r.Perm(nodes)
+	for range 1 + r.IntN(4) {
+		at := time.Duration(r.Int64N(int64(length)))
+		order := refused
+		if r.IntN(2) == 0 {
+			order = r.Perm(nodes)
+		} else {
+			link := harness.Link{Node: nodeName(order[0]), Peer: nodeName(order[1%nodes]), Direction: harness.Both}
+			list = append(list, Fault{at, harness.Fault{Action: harness.Reject, Node: link.Node, Link: link}})
+		}
+		link := harness.Link{Node: nodeName(order[0]), Peer: nodeName(order[1%nodes])}
+		list = append(list, Fault{at + time.Millisecond, harness.Fault{Action: harness.Drop, Node: link.Node, Link: link}})
+	}
+	return list
+}
+
 // faults are some faults and what ends them.
 func faults(r *rand.Rand, nodes int, length time.Duration) (list []Fault) {
+	if r.IntN(4) == 0 {
+		return refusals(r, nodes, length)
+	}
 	add := func(at time.Duration, f harness.Fault) { list = append(list, Fault{at, f}) }
 	for range 1 + r.IntN(5) {
 		at := time.Duration(r.Int64N(int64(length)))

@@ -65,6 +65,9 @@ func (c *Cluster) perform(h *History, o Op) {
 			h.order++
 			e.Ended, e.Return, e.Claim, e.Created, e.Err = c.world.Now(), h.order, claim, created, err
 			c.log("   %s", e)
+			if (e.Kind == Lookup || e.Kind == Consistent) && err == nil && !c.confirmed[claimKey(claim)] {
+				c.broken("found what was never confirmed: %s", e)
+			}
 		}
 		switch o.Kind {
 		case Register:
