@@ -18,6 +18,9 @@ type Config struct {
 	DB   *memdb.DB
 	// Feeds are this node's own journals, for the peers: events, messages.
 	Feeds map[string]*journal.Journal[json.RawMessage]
+	// The hooks may be nil. They must not call the core: what they lead to is
+	// said when its method has returned.
+
 	// OnFeed gets each peer's, in its order; missed is how many before them were
 	// lost.
 	OnFeed func(feed, origin string, incarnation, missed uint64, entries []json.RawMessage)
@@ -62,6 +65,15 @@ func NewCore(cfg Config) *Core {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
+	if cfg.OnFeed == nil {
+		cfg.OnFeed = func(string, string, uint64, uint64, []json.RawMessage) {}
+	}
+	if cfg.OnApplied == nil {
+		cfg.OnApplied = func(string, memdb.Applied) {}
+	}
+	if cfg.OnAcked == nil {
+		cfg.OnAcked = func(string, []memdb.Rival) {}
+	}
 	return &Core{
 		cfg: cfg, feeds: slices.Sorted(maps.Keys(cfg.Feeds)), links: map[string]*link{},
 		calls:  map[uint64]func(time.Time, any, error){},
@@ -97,12 +109,20 @@ func (c *Core) Reroute(now time.Time, node string) {
 		delete(c.calls, ln.busy)
 		ln.busy, ln.notBefore = 0, time.Time{}
 	}
-	l.sending, l.behind, l.staged = nil, nil, staging{}
+	l.sending = nil
+	l.stopPulling()
 	l.pump(now)
 }
 
-// Down says that a peer can no longer be called.
+// Down says that a peer can no longer be called. What it has begun to push or to
+// pull is given up, also if it has only called and never been called.
 func (c *Core) Down(node string) {
+	delete(c.staged, node)
+	for key := range c.given {
+		if key[0] == node {
+			delete(c.given, key)
+		}
+	}
 	l := c.links[node]
 	if l == nil {
 		return
@@ -111,12 +131,6 @@ func (c *Core) Down(node string) {
 		delete(c.calls, ln.busy)
 	}
 	delete(c.links, node)
-	delete(c.staged, node)
-	for key := range c.given {
-		if key[0] == node {
-			delete(c.given, key)
-		}
-	}
 	c.relist()
 }
 
@@ -166,9 +180,17 @@ func (c *Core) Tick(now time.Time) {
 		l := c.links[node]
 		l.pump(now)
 		for _, ln := range l.lanes() {
-			c.due(ln.notBefore)
+			c.dueAfter(now, ln.notBefore)
 		}
-		c.due(l.tellAt)
+		c.dueAfter(now, l.tellAt)
+	}
+}
+
+// dueAfter asks for a tick if that is still to come. What is past and not done
+// waits for an answer: to tick until that is there would be a loop without pause.
+func (c *Core) dueAfter(now, at time.Time) {
+	if at.After(now) {
+		c.due(at)
 	}
 }
 
@@ -182,9 +204,10 @@ func (c *Core) due(at time.Time) {
 // Next returns when a Tick is wanted; zero if none is.
 func (c *Core) Next() time.Time { return c.next }
 
-// Take returns what is to be asked of peers, in order.
+// Take returns what is to be asked of peers, in order. Calls that count no more,
+// since the link they were for is gone, are left out.
 func (c *Core) Take() []Call {
-	out := c.out
+	out := slices.DeleteFunc(c.out, func(call Call) bool { return c.calls[call.ID] == nil })
 	c.out = nil
 	return out
 }
@@ -206,7 +229,7 @@ func (c *Core) call(peer, method string, params any, answered func(now time.Time
 
 // Acked returns how far a peer has acknowledged this node's changes.
 func (c *Core) Acked(node string) uint64 {
-	if l := c.links[node]; l != nil {
+	if l := c.links[node]; l != nil && l.of == c.incarnation() {
 		return l.acked
 	}
 	return 0
