@@ -47,7 +47,7 @@ type Core struct {
 	next   time.Time // no later than anything is due; zero: nothing is
 
 	staged map[string]*staging   // snapshots that peers push, by peer
-	given  map[[2]string][]Chunk // snapshots that peers pull, by peer and origin
+	given  map[[2]string][]Chunk // snapshots that peers pull, one each, by peer and origin
 	heard  map[[2]string]hearing // how far peers' feeds were heard, by feed and origin
 	passed map[string]uint64     // origins that are not pulled: they stayed dead for too long in this incarnation
 }
@@ -118,11 +118,7 @@ func (c *Core) Reroute(now time.Time, node string) {
 // pull is given up, also if it has only called and never been called.
 func (c *Core) Down(node string) {
 	delete(c.staged, node)
-	for key := range c.given {
-		if key[0] == node {
-			delete(c.given, key)
-		}
-	}
+	c.giveUp(node)
 	l := c.links[node]
 	if l == nil {
 		return
@@ -132,6 +128,15 @@ func (c *Core) Down(node string) {
 	}
 	delete(c.links, node)
 	c.relist()
+}
+
+// giveUp forgets what a peer was pulling.
+func (c *Core) giveUp(node string) {
+	for key := range c.given {
+		if key[0] == node {
+			delete(c.given, key)
+		}
+	}
 }
 
 func (c *Core) relist() { c.peers = slices.Sorted(maps.Keys(c.links)) }
@@ -144,8 +149,14 @@ func (c *Core) Linked(node string) uint64 {
 	return 0
 }
 
-// Saw takes what a peer says it knows.
+// Saw takes what a peer says it knows. A snapshot of that is not kept for it any
+// longer: it has come to it another way.
 func (c *Core) Saw(now time.Time, node string, digest memdb.Digest) {
+	for key, list := range c.given {
+		if key[0] == node && digest[key[1]].Covers(list[0].Position) {
+			delete(c.given, key)
+		}
+	}
 	l := c.links[node]
 	if l == nil {
 		return

@@ -103,7 +103,7 @@ func (c *Core) givePull(from string, p Pull) (*Pulled, error) {
 	key := [2]string{from, p.Origin}
 	list := c.given[key]
 	if p.Index == 0 {
-		delete(c.given, key)
+		c.giveUp(from)
 		if delta, ok := c.cfg.DB.Since(p.Origin, p.Have, batchEntries); ok {
 			delta.Changes = cut(delta.Changes, memdb.Change.Size)
 			return &Pulled{Delta: &delta}, nil
