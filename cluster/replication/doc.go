@@ -33,9 +33,9 @@
 // kept for ever: a peer that was away for too long is told how many it missed.
 //
 // A peer is believed about its own rows, and about those of thirds when it is
-// asked for them. What does not fit is
-// refused or said again, and a peer that does not advance is asked after a pause
-// that grows from 20 ms to 500 ms, of which the first is logged.
+// asked for them. What does not fit is refused or said again, and a peer that
+// does not advance is asked after a pause that grows from 20 ms to 500 ms, of
+// which the first is logged.
 //
 // # What callers owe
 //

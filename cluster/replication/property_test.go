@@ -13,16 +13,12 @@ import (
 	"github.com/glassbox-dev/glassbox/memdb"
 )
 
-// filler makes a row so large that a few of it, or one, are all that a log of
-// changes keeps.
-func filler(bytes int) json.RawMessage {
-	return json.RawMessage(`"` + strings.Repeat("x", bytes) + `"`)
-}
+// large is so much that two rows of it fill the log of another origin's changes,
+// and who is behind gets a snapshot.
+var large = json.RawMessage(`"` + strings.Repeat("x", 200<<10) + `"`)
 
-var (
-	large = filler(200 << 10) // two fill the log of another origin's changes
-	huge  = filler(4 << 20)   // fills the log of the node's own
-)
+// flood is so many changes that the log of the node's own does not keep them.
+const flood = 8200
 
 // TestTheyConverge: whatever three to four nodes write, confirm and publish, and
 // whichever messages are late, lost, answered in vain or come again by another
@@ -33,6 +29,7 @@ func TestTheyConverge(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := newWorld(t, rapid.IntRange(3, 4).Draw(t, "nodes"))
 		lossy := rapid.IntRange(0, 3).Draw(t, "lossy")
+		floods := rapid.IntRange(0, 4).Draw(t, "floods") - 3 // in one world of five
 		w.fate = func(*way, Call) fate {
 			ms := func(name string, most int) time.Duration {
 				return time.Duration(rapid.IntRange(1, most).Draw(t, name)) * time.Millisecond
@@ -93,6 +90,11 @@ func TestTheyConverge(t *testing.T) {
 				w.nodes[name.Draw(t, "node")].confirm()
 			case 9, 10:
 				w.nodes[name.Draw(t, "node")].publish(rapid.IntRange(1, 5).Draw(t, "events"))
+			case 11:
+				if floods > 0 {
+					floods--
+					w.nodes[name.Draw(t, "flooded")].churn(flood, 5)
+				}
 			default:
 				w.nodes[name.Draw(t, "node")].scribble(t)
 			}
@@ -135,11 +137,8 @@ func (n *node) scribble(t *rapid.T) {
 				err = tx.DeleteClaim(claim.Name)
 			case size < 20:
 				err = tx.DeleteSandbox(id)
-			case size == 39:
+			case size >= 39:
 				box.Spec = large
-				err = tx.PutSandbox(box)
-			case size == 40 && n.db.Log().Last()%4 == 0:
-				box.Spec = huge
 				err = tx.PutSandbox(box)
 			default:
 				err = tx.PutSandbox(box)
