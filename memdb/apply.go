@@ -32,6 +32,8 @@ type Applied struct {
 	Contested []string
 	// Stamp is the latest of the claims among the changes; 0 if there are none.
 	Stamp uint64
+	// Shown says that the origin has become visible by it.
+	Shown bool
 	// Rose says that the origin's watermark is higher than was known.
 	Rose bool
 }
@@ -61,6 +63,7 @@ func (db *DB) Apply(name string, b Batch) (Applied, error) {
 		}
 		done.Position, done.Rose = o.Position, b.Confirmed > o.Confirmed
 		o.Confirmed = max(o.Confirmed, b.Confirmed)
+		done.Shown = o.visible() && !before.visible()
 		if o != before {
 			if err := txn.Insert(origins, &o); err != nil {
 				return err
@@ -198,7 +201,7 @@ func (db *DB) Install(name string, s Snapshot) (Applied, error) {
 	var done Applied
 	err := db.write(func(txn *gomemdb.Txn) error {
 		o := originIn(txn, name)
-		newer := !o.Position.Covers(s.Position)
+		before, newer := o.visible(), !o.Position.Covers(s.Position)
 		if newer {
 			if err := replaceRows(txn, name, s.Rows); err != nil {
 				return err
@@ -208,7 +211,7 @@ func (db *DB) Install(name string, s Snapshot) (Applied, error) {
 			}
 			o.Position = s.Position
 		}
-		done.Position = o.Position
+		done.Position, done.Shown = o.Position, o.visible() && !before
 		if o.Incarnation == s.Position.Incarnation {
 			done.Rose = s.Confirmed > o.Confirmed
 			o.Confirmed = max(o.Confirmed, s.Confirmed)

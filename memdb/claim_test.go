@@ -373,3 +373,20 @@ func TestForgetNames(t *testing.T) {
 	require.Len(t, b.Changes, 1)
 	require.NoError(t, n2.ForgetNames("n7"), "of whom nothing is known")
 }
+
+// TestWhatBecomesShown is told, by changes and by a snapshot: the names of the
+// origin count from then on.
+func TestWhatBecomesShown(t *testing.T) {
+	db := open(t, "n1")
+	require.NoError(t, db.Show("n2", Position{1, 2}))
+	require.False(t, give(t, db, "n2", 0, theirs("n2", "a", 1, 5)).Shown, "not there yet")
+	require.True(t, give(t, db, "n2", 0, theirs("n2", "b", 2, 5)).Shown)
+	require.False(t, give(t, db, "n2", 0, theirs("n2", "c", 3, 5)).Shown, "it was shown already")
+	require.NoError(t, db.Show("n2", Position{1, 9}))
+	s := Snapshot{Position: Position{1, 9}}
+	for _, shown := range []bool{true, false} {
+		a, err := db.Install("n2", s)
+		require.NoError(t, err)
+		require.Equal(t, shown, a.Shown)
+	}
+}

@@ -19,6 +19,9 @@ type Ask struct {
 type Told struct {
 	Claim     *memdb.Claim `json:"claim,omitempty"` // nil: it has none
 	Confirmed bool         `json:"confirmed,omitempty"`
+	// Leaving says that it has given the name up, and that not all know it yet:
+	// some may still show it as the holder.
+	Leaving bool `json:"leaving,omitempty"`
 	// Position is where its changes were when it said so.
 	Position memdb.Position `json:"position"`
 }
@@ -45,6 +48,8 @@ func (c *Core) tell(name string) Told {
 	t := Told{Position: c.cfg.DB.Position(c.cfg.Self)}
 	if own, ok := c.cfg.DB.View().Claim(name, c.cfg.Self); ok {
 		t.Claim, t.Confirmed = &own.Claim, own.Confirmed
+	} else {
+		_, t.Leaving = c.leaving[name]
 	}
 	return t
 }

@@ -166,8 +166,8 @@ func (l *lookup) waits(origin string, a memdb.Applied) bool {
 }
 
 // wants is when the lookup is to be judged again.
-func (l *lookup) wants() time.Time {
-	if len(l.failed) > 0 && l.askAfter.Before(l.Deadline) {
+func (l *lookup) wants(now time.Time) time.Time {
+	if len(l.failed) > 0 && l.askAfter.After(now) && l.askAfter.Before(l.Deadline) {
 		return l.askAfter
 	}
 	return l.Deadline

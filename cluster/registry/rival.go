@@ -16,6 +16,7 @@ type rival struct {
 	until  memdb.Position // it told what was at this position: what it said before is overtaken
 	err    error          // why it could not be asked
 	worse  bool           // it has told a claim that is worse than ours
+	leaves bool           // it has given the name up, and not all know it yet
 	// reported says that a third has told of its claim.
 	reported bool
 }
@@ -82,6 +83,11 @@ func (s *slot) contest(now time.Time, own *memdb.Claimed) {
 			s.rival(theirs.Node).worse = false
 		}
 	}
+	if own != nil && len(visible) > 0 {
+		s.c.shared[s.name] = true
+	} else {
+		delete(s.c.shared, s.name)
+	}
 	for _, node := range sorted(s.rivals) {
 		r := s.rivals[node]
 		switch {
@@ -92,7 +98,12 @@ func (s *slot) contest(now time.Time, own *memdb.Claimed) {
 			s.c.due(r.after)
 		default:
 			r.asking = true
-			s.c.ask(node, s.name, func(now time.Time, t *Told, err error) { s.heard(now, r, t, err) })
+			round := s.round
+			s.c.ask(node, s.name, func(now time.Time, t *Told, err error) {
+				if s.rivals[node] == r && s.round == round {
+					s.heard(now, r, t, err)
+				}
+			})
 		}
 	}
 }
@@ -105,6 +116,8 @@ func (s *slot) over(r *rival) bool {
 			s.unreachable = errs.New(errs.NodeUnavailable, "node %s may hold the name %q and cannot be asked", r.node, s.name)
 		}
 		return true
+	case r.leaves:
+		return false
 	case r.until == (memdb.Position{}):
 		return !r.reported
 	default: // what it said is known here, so that what others say is overtaken
@@ -118,12 +131,18 @@ func (s *slot) heard(now time.Time, r *rival, t *Told, err error) {
 	r.after = now.Add(askAgain)
 	s.c.due(r.after)
 	if err == nil {
-		s.told(r, *t)
+		s.told(now, r, *t)
 	}
 	s.c.judge(now, s)
 }
 
-func (s *slot) told(r *rival, t Told) {
+func (s *slot) told(now time.Time, r *rival, t Told) {
+	r.leaves = t.Leaving
+	if r.leaves {
+		r.after = now.Add(leavesSoon)
+		s.c.due(r.after)
+		return
+	}
 	r.until = t.Position
 	own, has := s.c.cfg.DB.View().Claim(s.name, s.c.cfg.Self)
 	switch {

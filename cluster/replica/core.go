@@ -357,3 +357,15 @@ func (c *Core) must(what string, err error) {
 		c.cfg.Log.Error("the state was not changed", "what", what, "err", err)
 	}
 }
+
+// Ordered reports whether a method must be handled in the order in which it
+// came from a peer: those that bring something to apply.
+func Ordered(method string) bool { return replication.Ordered(method) }
+
+// Busy says what is under way; "" if nothing is.
+func (c *Core) Busy() string {
+	if what := c.names.Busy(); what != "" {
+		return what
+	}
+	return c.repl.Busy()
+}

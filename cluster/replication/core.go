@@ -2,6 +2,7 @@ package replication
 
 import (
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
@@ -253,4 +254,16 @@ func (c *Core) incarnation() uint64 { return c.cfg.DB.Position(c.cfg.Self).Incar
 // another version.
 func unexpected(node string) error {
 	return errs.New(errs.BadParameter, "node %s gave an answer that cannot be read; the nodes may be of different versions", node)
+}
+
+// Busy says what is under way; "" if nothing is.
+func (c *Core) Busy() string {
+	for _, node := range c.peers {
+		for _, ln := range c.links[node].lanes() {
+			if ln.busy != 0 {
+				return fmt.Sprintf("%s to %s", ln.what, node)
+			}
+		}
+	}
+	return ""
 }

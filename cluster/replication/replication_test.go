@@ -373,7 +373,9 @@ func TestATickThatWaitsForAnAnswer(t *testing.T) {
 	w.linkAll()
 	w.run(time.Second)
 	w.setCut("n1", "n2", true)
+	require.Empty(t, n1.Busy())
 	n1.write("a")
+	require.Equal(t, "changes to n2", n1.Busy())
 	w.run(80 * time.Millisecond) // the push is lost, and tried again
 	w.delay, w.timeout = 10*time.Second, 10*time.Second
 	n1.confirm()
