@@ -194,42 +194,54 @@ func (db *DB) Rows(name string) (Snapshot, error) {
 }
 
 // Install replaces all rows of another origin by a snapshot, in one step. One
-// that is not newer than what is known changes nothing.
+// that is not newer than what is known changes no rows: only the watermark may
+// rise by it.
 func (db *DB) Install(name string, s Snapshot) (Applied, error) {
 	if name == db.self {
 		return Applied{}, errs.New(errs.Forbidden, "only node %s itself writes its rows", name)
 	}
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	done := Applied{Position: s.Position}
+	var done Applied
 	err := db.write(func(txn *gomemdb.Txn) error {
 		o := originIn(txn, name)
-		if o.Position.Covers(s.Position) {
-			done.Position = o.Position
-			db.rivals(txn, name, s.Rows, &done)
-			return nil
+		before, newer := o.visible(), !o.Position.Covers(s.Position)
+		if newer {
+			if err := replaceRows(txn, name, s.Rows); err != nil {
+				return err
+			}
+			if o.Incarnation != s.Position.Incarnation {
+				o.Confirmed = 0
+			}
+			o.Position = s.Position
 		}
-		if err := dropRows(txn, name); err != nil {
-			return err
+		done.Position, done.Shown = o.Position, o.visible() && !before
+		if o.Incarnation == s.Position.Incarnation {
+			done.Rose = s.Confirmed > o.Confirmed
+			o.Confirmed = max(o.Confirmed, s.Confirmed)
 		}
-		for _, c := range s.Rows {
-			if err := apply(txn, name, c); err != nil {
+		if newer || done.Rose {
+			if err := txn.Insert(origins, &o); err != nil {
 				return err
 			}
 		}
-		if o.Incarnation != s.Position.Incarnation {
-			o.Confirmed = 0
-		}
-		done.Rose = s.Confirmed > o.Confirmed
-		before := o.visible()
-		o.Position, o.Confirmed = s.Position, max(o.Confirmed, s.Confirmed)
-		done.Shown = o.visible() && !before
-		if err := txn.Insert(origins, &o); err != nil {
-			return err
-		}
 		db.rivals(txn, name, s.Rows, &done)
-		delete(db.logs, name)
+		if newer {
+			delete(db.logs, name)
+		}
 		return nil
 	})
 	return done, err
+}
+
+func replaceRows(txn *gomemdb.Txn, name string, rows []Change) error {
+	if err := dropRows(txn, name); err != nil {
+		return err
+	}
+	for _, c := range rows {
+		if err := apply(txn, name, c); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -32,6 +32,10 @@ func (s *staging) add(c Chunk) (done bool, err error) {
 		*s = staging{}
 		return false, errs.New(errs.TooLarge, "a snapshot has more than %d rows", maxStagedRows)
 	}
+	if len(c.Rows) == 0 && !c.Last {
+		*s = staging{}
+		return false, errs.New(errs.BadParameter, "chunk %d of a snapshot is empty and not the last: it might never end", c.Index)
+	}
 	s.next++
 	s.snapshot.Rows = append(s.snapshot.Rows, c.Rows...)
 	return c.Last, nil
@@ -100,6 +104,7 @@ func (c *Core) givePull(from string, p Pull) (*Pulled, error) {
 	key := [2]string{from, p.Origin}
 	list := c.given[key]
 	if p.Index == 0 {
+		c.giveUp(from)
 		if delta, ok := c.cfg.DB.Since(p.Origin, p.Have, batchEntries); ok {
 			delta.Changes = cut(delta.Changes, memdb.Change.Size)
 			return &Pulled{Delta: &delta}, nil
@@ -126,6 +131,9 @@ func (c *Core) takePublication(from string, p Publication) (*Heard, error) {
 	}
 	key := [2]string{p.Feed, from}
 	h, known := c.heard[key]
+	if h.incarnation > p.Incarnation {
+		return nil, errs.New(errs.Conflict, "incarnation %d of node %s is over, the %s of %d are known", p.Incarnation, from, p.Feed, h.incarnation)
+	}
 	known = known && h.incarnation == p.Incarnation
 	if !known {
 		h = hearing{p.Incarnation, p.From}
