@@ -153,8 +153,9 @@ func (c *Core) dialFailed(now time.Time, p *peer, in DialFailed) {
 	}
 	if in.Refused {
 		c.refused(now, p, in.Why)
-	} else if sabotage.Breaks("trust a dial as life") && p.state != Unknown {
+	} else if sabotage.Breaks("trust a dial as life") && p.joined {
 		p.noteAnswer(now)
+		c.live(now, p, "a dial succeeded")
 	}
 }
 

@@ -1,6 +1,8 @@
 package memdb
 
 import (
+	"slices"
+
 	gomemdb "github.com/hashicorp/go-memdb"
 
 	"github.com/glassbox-dev/glassbox/internal/errs"
@@ -57,7 +59,7 @@ func (db *DB) Apply(name string, b Batch) (Applied, error) {
 		if err != nil {
 			return err
 		}
-		if b.From <= o.Seq || sabotage.Breaks("apply out of order") {
+		if b.From <= o.Seq {
 			if err := applyAll(txn, &o, b.From, b.Changes); err != nil {
 				return err
 			}
@@ -114,6 +116,9 @@ func begin(txn *gomemdb.Txn, name string, incarnation uint64) (origin, error) {
 }
 
 func applyAll(txn *gomemdb.Txn, o *origin, from uint64, changes []Change) error {
+	if sabotage.Breaks("apply out of order") {
+		return applyBackwards(txn, o, changes)
+	}
 	for i, c := range changes {
 		if c.Seq != from+uint64(i)+1 {
 			return errs.New(errs.BadParameter, "change %d of node %s comes where %d is due", c.Seq, o.Name, from+uint64(i)+1)
@@ -241,6 +246,20 @@ func replaceRows(txn *gomemdb.Txn, name string, rows []Change) error {
 	for _, c := range rows {
 		if err := apply(txn, name, c); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// applyBackwards is what a build with the tag "sabotage" can do wrong.
+func applyBackwards(txn *gomemdb.Txn, o *origin, changes []Change) error {
+	before := o.Seq
+	for _, c := range slices.Backward(changes) {
+		if c.Seq > before {
+			if err := apply(txn, o.Name, c); err != nil {
+				return err
+			}
+			o.Seq = max(o.Seq, c.Seq)
 		}
 	}
 	return nil

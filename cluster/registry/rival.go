@@ -14,7 +14,7 @@ type rival struct {
 	node   string
 	asking bool
 	after  time.Time      // when to ask again; zero: at once
-	until  memdb.Position // it told what was at this position: what it said before is overtaken
+	until  memdb.Position // where it was when it told that it has no claim; zero: it did not
 	err    error          // why it could not be asked
 	worse  bool           // it has told a claim that is worse than ours
 	leaves bool           // it has given the name up, and not all know it yet
@@ -92,7 +92,7 @@ func (s *slot) contest(now time.Time, own *memdb.Claimed) {
 	for _, node := range sorted(s.rivals) {
 		r := s.rivals[node]
 		switch {
-		case !visible[node] && s.over(r), r.worse && own == nil:
+		case !visible[node] && (r.worse || s.over(r)), r.worse && own == nil:
 			s.forget(node)
 		case r.asking, r.worse:
 		case now.Before(r.after):
@@ -121,11 +121,11 @@ func (s *slot) over(r *rival) bool {
 			s.unreachable = errs.New(errs.NodeUnavailable, "node %s may hold the name %q and cannot be asked", r.node, s.name)
 		}
 		return true
-	case r.leaves:
+	case r.leaves || r.until == (memdb.Position{}):
+		// Its row may have gone from here and not from others: it must say itself that
+		// all know.
 		return false
-	case r.until == (memdb.Position{}):
-		return !r.reported
-	default: // what it said is known here, so that what others say is overtaken
+	default:
 		return s.c.cfg.DB.Position(r.node).Covers(r.until)
 	}
 }
@@ -148,10 +148,11 @@ func (s *slot) told(now time.Time, r *rival, t Told) {
 		s.c.due(r.after)
 		return
 	}
-	r.until = t.Position
+	r.until = memdb.Position{}
 	own, has := s.c.cfg.DB.View().Claim(s.name, s.c.cfg.Self)
 	switch {
 	case t.Claim == nil: // its row will go from here when its changes have come
+		r.until = t.Position
 	case has && !memdb.Better(memdb.Claimed{Claim: *t.Claim, Confirmed: t.Confirmed}, own):
 		r.worse = true
 	case !t.Confirmed:

@@ -8,6 +8,7 @@ import (
 
 	"github.com/glassbox-dev/glassbox/cluster"
 	"github.com/glassbox-dev/glassbox/cluster/registry"
+	"github.com/glassbox-dev/glassbox/harness"
 	"github.com/glassbox-dev/glassbox/harness/simnet"
 	"github.com/glassbox-dev/glassbox/memdb"
 )
@@ -23,9 +24,10 @@ type Cluster struct {
 	nodes map[string]*node
 	text  strings.Builder // what happened, a line each
 	quiet bool            // nothing is written down
+	far   []harness.Link  // are always slow
 
 	gentle    bool // what is broken makes no node look dead
-	deaths    int       // members declared dead or left, or suspected
+	deaths    int  // members declared dead or left, or suspected
 	conflicts []registry.Event
 	confirmed map[string]bool                      // the claims that were, by node and stamp
 	told      map[string]map[string]registry.Event // by node and life: the names it said it holds

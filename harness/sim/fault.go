@@ -113,6 +113,9 @@ func (c *Cluster) heal() {
 			}
 		}
 	}
+	for _, l := range c.far {
+		c.breakLink(harness.Fault{Action: harness.Delay, Link: l})
+	}
 }
 
 // endAllTrouble makes the cluster whole again.

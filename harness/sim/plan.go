@@ -15,7 +15,10 @@ type Plan struct {
 	Seed   uint64 // of the network, and of what the nodes choose by chance
 	Nodes  int
 	Preset string
-	Acts   []Act
+	// Links are slower than others from the beginning to the end: no fault, but far
+	// away.
+	Links []harness.Link
+	Acts  []Act
 }
 
 // Act is a time of its own: at its beginning the cluster is whole and nothing is
@@ -95,6 +98,13 @@ const (
 func Mixed(seed uint64, nodes int) Plan {
 	r := rand.New(rand.NewPCG(seed, 1))
 	p := Plan{Seed: seed, Nodes: nodes, Preset: []string{"local", "lan"}[r.IntN(2)]}
+	for range r.IntN(4) {
+		order := r.Perm(nodes)
+		p.Links = append(p.Links, harness.Link{
+			Node: nodeName(order[0]), Peer: nodeName(order[1]), Direction: []harness.Direction{harness.Both, harness.In}[r.IntN(2)],
+			Delay: time.Duration(1+r.IntN(8)) * time.Millisecond,
+		})
+	}
 	for i := range 5 {
 		if i%2 == 0 {
 			p.Acts = append(p.Acts, Act{Whole: true, Length: 2 * time.Second, Ops: ops(r, nodes, 2*time.Second, 150), Quiet: opTimeout + time.Second})
@@ -191,7 +201,9 @@ func faults(r *rand.Rand, nodes int, length time.Duration) (list []Fault) {
 			add(until, harness.Fault{Action: harness.Start, Node: node})
 		case 9:
 			add(at, harness.Fault{Action: []harness.Action{harness.Freeze, harness.Pause}[r.IntN(2)], Node: node})
-			add(until, harness.Fault{Action: harness.Thaw, Node: node})
+			if r.IntN(2) == 0 { // or when the act is over
+				add(until, harness.Fault{Action: harness.Thaw, Node: node})
+			}
 		case 10:
 			add(at, harness.Fault{Action: harness.Leave, Node: node})
 			add(until, harness.Fault{Action: harness.Start, Node: node})

@@ -33,6 +33,8 @@ func Run(p Plan) (*Outcome, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.far = p.Links
+	c.heal()
 	h := &History{}
 	c.world.Run(forming)
 	if why := c.whole(); why != "" {
