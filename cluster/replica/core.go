@@ -130,10 +130,12 @@ func (c *Core) Up(now time.Time, peer string, info cluster.Info) {
 	})
 }
 
-// Down says that a peer is not connected any more.
+// Down says that a peer is not connected any more. If others reach it, it goes on
+// through them.
 func (c *Core) Down(now time.Time, peer string) {
 	c.do(now, func() {
 		c.repl.Down(peer)
+		c.route(now, c.members[peer])
 		c.names.Acked(now, peer, nil)
 	})
 }

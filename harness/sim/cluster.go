@@ -27,6 +27,7 @@ type Cluster struct {
 	far   []harness.Link  // are always slow
 
 	gentle    bool // what is broken makes no node look dead
+	failed    int  // members declared dead
 	deaths    int  // members declared dead or left, or suspected
 	conflicts []registry.Event
 	confirmed map[string]bool                      // the claims that were, by node and stamp
@@ -89,6 +90,9 @@ func (c *Cluster) member(n *node, e cluster.Event) {
 	c.log("%s: %s %s: %s", n.name, e.Type, e.Member, e.Why)
 	if e.Type == cluster.MemberFailed && c.gentle {
 		c.broken("%s takes %s for dead, and all that was broken were connections, and one link refused: %s", n.id(), e.Member, e.Why)
+	}
+	if e.Type == cluster.MemberFailed {
+		c.failed++
 	}
 	if e.Type != cluster.MemberJoined && e.Type != cluster.MemberRecovered {
 		c.deaths++

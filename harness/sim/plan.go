@@ -2,7 +2,10 @@ package sim
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/glassbox-dev/glassbox/harness"
@@ -30,6 +33,9 @@ type Act struct {
 	Quiet  time.Duration // until the views are compared
 	// Whole says that nothing is broken: then the answers must be linearizable.
 	Whole bool
+	// Bridged says that only two nodes cannot talk, and that the operations begin
+	// when all know: then the third makes it look whole.
+	Bridged bool
 }
 
 // gentle reports whether connections are all that is broken, and one link at
@@ -110,10 +116,26 @@ func Mixed(seed uint64, nodes int) Plan {
 			p.Acts = append(p.Acts, Act{Whole: true, Length: 2 * time.Second, Ops: ops(r, nodes, 2*time.Second, 150), Quiet: opTimeout + time.Second})
 			continue
 		}
+		if r.IntN(4) == 0 {
+			p.Acts = append(p.Acts, bridged(r, nodes))
+			continue
+		}
 		length := time.Duration(4+r.IntN(8)) * time.Second
 		p.Acts = append(p.Acts, Act{Length: length, Faults: faults(r, nodes, length), Ops: ops(r, nodes, length, 100), Quiet: quiet})
 	}
 	return p
+}
+
+// bridged is an act in which two nodes cannot talk, and others reach both.
+func bridged(r *rand.Rand, nodes int) Act {
+	const known = 5 * time.Second
+	order := r.Perm(nodes)
+	a := Act{Bridged: true, Length: known + 3*time.Second, Ops: ops(r, nodes, 3*time.Second, 100), Quiet: quiet}
+	for i := range a.Ops {
+		a.Ops[i].At += known
+	}
+	a.Faults = []Fault{{0, harness.CutLink(nodeName(order[0]), nodeName(order[1]), harness.Both)}}
+	return a
 }
 
 func nodeName(i int) string { return fmt.Sprintf("n%d", i+1) }
@@ -215,4 +237,32 @@ func faults(r *rand.Rand, nodes int, length time.Duration) (list []Fault) {
 		}
 	}
 	return list
+}
+
+// String tells the plan as a schedule.
+func (p Plan) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d nodes, preset %s, seed %d\n", p.Nodes, p.Preset, p.Seed)
+	for _, l := range p.Links {
+		fmt.Fprintf(&b, "  always: %s away, %s and %s (%s)\n", l.Delay, l.Node, l.Peer, l.Direction)
+	}
+	for i, a := range p.Acts {
+		if len(a.Faults)+len(a.Ops) == 0 && i < len(p.Acts)-1 {
+			continue
+		}
+		fmt.Fprintf(&b, "  act %d, %s\n", i+1, a.Length)
+		lines := map[time.Duration][]string{}
+		for _, f := range a.Faults {
+			lines[f.At] = append(lines[f.At], f.Fault.String())
+		}
+		for _, o := range a.Ops {
+			lines[o.At] = append(lines[o.At], o.String())
+		}
+		for _, at := range slices.Sorted(maps.Keys(lines)) {
+			for _, line := range lines[at] {
+				fmt.Fprintf(&b, "    %10s  %s\n", at.Round(time.Microsecond), line)
+			}
+		}
+	}
+	return b.String()
 }

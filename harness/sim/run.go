@@ -60,7 +60,7 @@ func (c *Cluster) play(h *History, number int, act Act) (err error) {
 	begun, first := c.world.Now(), len(h.Entries)
 	before := c.holders()
 	c.gentle = act.gentle()
-	deaths, conflicts := c.deaths, len(c.conflicts)
+	deaths, failed, conflicts := c.deaths, c.failed, len(c.conflicts)
 	for _, f := range act.Faults {
 		c.world.At(begun.Add(f.At), func() {
 			if failed := c.Apply(f.Fault); failed != nil {
@@ -72,6 +72,9 @@ func (c *Cluster) play(h *History, number int, act Act) (err error) {
 		c.world.At(begun.Add(o.At), func() { c.perform(h, o) })
 	}
 	c.world.RunUntil(begun.Add(act.Length))
+	if act.Bridged {
+		c.world.Run(opTimeout) // what is under way ends before the link is mended
+	}
 	if !act.Whole {
 		// What was to end later ends now.
 		last := begun.Add(act.Length)
@@ -95,6 +98,11 @@ func (c *Cluster) play(h *History, number int, act Act) (err error) {
 		if len(c.conflicts) > conflicts {
 			c.broken("nothing was broken, and there was a conflict about %q", c.conflicts[conflicts].Claim.Name)
 		}
+	}
+	if act.Bridged && c.failed > failed {
+		c.broken("two nodes could not talk, and a member was taken for dead")
+	}
+	if act.Whole || act.Bridged {
 		c.checkAnswers(entries, before)
 	}
 	return err
