@@ -211,12 +211,13 @@ func (c *Core) learnOwn(in Known) {
 // Next returns when a Tick is due; zero if none is.
 func (c *Core) Next() time.Time {
 	var next time.Time
-	for _, p := range c.peers {
-		for _, at := range c.deadlines(p) {
-			if !at.IsZero() && (next.IsZero() || at.Before(next)) {
-				next = at
-			}
+	due := func(at time.Time) {
+		if !at.IsZero() && (next.IsZero() || at.Before(next)) {
+			next = at
 		}
+	}
+	for _, p := range c.peers {
+		c.deadlines(p, due)
 	}
 	return next
 }

@@ -6,34 +6,32 @@ import (
 	"time"
 )
 
-// deadlines returns when something may have to be done about a peer.
-func (c *Core) deadlines(p *peer) []time.Time {
-	var d []time.Time
+// deadlines tells when something may have to be done about a peer.
+func (c *Core) deadlines(p *peer, due func(time.Time)) {
 	if p.connected {
-		d = append(d, p.nextPing)
+		due(p.nextPing)
 	}
 	if !p.dialling {
-		d = append(d, p.nextDial)
+		due(p.nextDial)
 	}
 	if p.inquiry != nil {
-		d = append(d, p.inquiry.until)
+		due(p.inquiry.until)
 	}
 	switch p.state {
 	case Unknown:
-		d = append(d, c.givenUpAt(p))
+		due(c.givenUpAt(p))
 	case Alive, Joining:
-		d = append(d, latest(c.suspectAt(p), p.look))
+		due(latest(c.suspectAt(p), p.look))
 		if !p.behind.IsZero() {
-			d = append(d, p.behind.Add(c.cfg.StallAfter))
+			due(p.behind.Add(c.cfg.StallAfter))
 		}
 	case Suspect:
 		if p.stalled {
-			d = append(d, c.suspectAt(p))
+			due(c.suspectAt(p))
 		} else {
-			d = append(d, c.deathOf(p))
+			due(c.deathOf(p))
 		}
 	}
-	return d
 }
 
 // givenUpAt is when a peer that was never reached is judged dead.

@@ -41,6 +41,7 @@ type node struct {
 	seen  []cluster.Member
 	links map[string]*link
 
+	stepped bool // the core was, since the replica was told of the members
 	down    bool
 	frozen  bool
 	paused  bool          // the frozen one is a whole machine: its clock stands still
@@ -233,9 +234,10 @@ func (n *node) settle() {
 }
 
 func (n *node) tellMembers() {
-	if n.down {
+	if n.down || !n.stepped {
 		return
 	}
+	n.stepped = false
 	members := n.core.Members(n.now())
 	same := func(a, b cluster.Member) bool {
 		return a.State == b.State && a.Reach == b.Reach && a.Incarnation == b.Incarnation
@@ -252,6 +254,7 @@ func (n *node) step(in cluster.Input) {
 	if n.down {
 		return
 	}
+	n.stepped = true
 	for _, out := range n.core.Step(n.now(), in) {
 		switch out := out.(type) {
 		case cluster.Dial:

@@ -101,7 +101,10 @@ const (
 
 // Mixed makes a plan by chance: acts in which nothing is broken, and acts in
 // which all kinds of faults are.
-func Mixed(seed uint64, nodes int) Plan {
+func Mixed(seed uint64, nodes int) Plan { return Long(seed, nodes, 0) }
+
+// Long makes a plan as [Mixed] does that takes at least so much virtual time.
+func Long(seed uint64, nodes int, atLeast time.Duration) Plan {
 	r := rand.New(rand.NewPCG(seed, 1))
 	p := Plan{Seed: seed, Nodes: nodes, Preset: []string{"local", "lan"}[r.IntN(2)]}
 	for range r.IntN(4) {
@@ -111,19 +114,26 @@ func Mixed(seed uint64, nodes int) Plan {
 			Delay: time.Duration(1+r.IntN(8)) * time.Millisecond,
 		})
 	}
-	for i := range 5 {
-		if i%2 == 0 {
-			p.Acts = append(p.Acts, Act{Whole: true, Length: 2 * time.Second, Ops: ops(r, nodes, 2*time.Second, 150), Quiet: opTimeout + time.Second})
-			continue
-		}
-		if r.IntN(4) == 0 {
-			p.Acts = append(p.Acts, bridged(r, nodes))
-			continue
-		}
-		length := time.Duration(4+r.IntN(8)) * time.Second
-		p.Acts = append(p.Acts, Act{Length: length, Faults: faults(r, nodes, length), Ops: ops(r, nodes, length, 100), Quiet: quiet})
+	took := forming
+	for i := 0; i < 5 || took < atLeast; i++ {
+		a := chance(r, nodes, i%2 == 0)
+		p.Acts = append(p.Acts, a)
+		took += a.Length + a.Quiet
 	}
 	return p
+}
+
+// chance is an act made by chance.
+func chance(r *rand.Rand, nodes int, whole bool) Act {
+	switch {
+	case whole:
+		return Act{Whole: true, Length: 2 * time.Second, Ops: ops(r, nodes, 2*time.Second, 150), Quiet: opTimeout + time.Second}
+	case r.IntN(4) == 0:
+		return bridged(r, nodes)
+	default:
+		length := time.Duration(4+r.IntN(8)) * time.Second
+		return Act{Length: length, Faults: faults(r, nodes, length), Ops: ops(r, nodes, length, 100), Quiet: quiet}
+	}
 }
 
 // bridged is an act in which two nodes cannot talk, and others reach both.

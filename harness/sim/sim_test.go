@@ -51,10 +51,32 @@ func TestOne(t *testing.T) {
 	require.Empty(t, o.Broken)
 }
 
-func TestTenMinutes(t *testing.T) {
-	c, err := New(1, 5, "lan")
-	require.NoError(t, err)
-	began := time.Now()
-	c.world.Run(10 * time.Minute)
-	fmt.Println(time.Since(began), c.whole())
+// BenchmarkFaults is 10 virtual minutes of 5 nodes with faults and operations.
+func BenchmarkFaults(b *testing.B) {
+	for n := range b.N {
+		p := Long(uint64(n+1), 5, 10*time.Minute)
+		p.Preset = "lan"
+		o, err := Run(p)
+		require.NoError(b, err)
+		require.Empty(b, o.Broken)
+		b.ReportMetric(o.Real.Seconds()/o.Virtual.Minutes()*10, "s/10min")
+	}
+}
+
+// BenchmarkManyNodes forms a cluster and lets it be for three virtual seconds; the
+// cost is told per node.
+func BenchmarkManyNodes(b *testing.B) {
+	for _, nodes := range []int{10, 30, 100} {
+		b.Run(fmt.Sprint(nodes), func(b *testing.B) {
+			for range b.N {
+				c, err := New(1, nodes, "lan")
+				require.NoError(b, err)
+				c.quiet = true
+				began := time.Now()
+				c.world.Run(3 * time.Second)
+				require.Empty(b, c.whole())
+				b.ReportMetric(float64(time.Since(began).Milliseconds())/float64(nodes), "ms/node/3s")
+			}
+		})
+	}
 }
