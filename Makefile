@@ -7,6 +7,8 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 # Coverage floor in percent, over all packages.
 COVER_FLOOR := 90
 FUZZTIME ?= 20s
+RUNS ?= 300
+SEED ?= 1
 BENCHTIME ?= 1s
 # Anything asks the measured figures for their aims; nothing for what holds on a
 # busy machine.
@@ -15,7 +17,7 @@ FIGURES ?= 1
 GENERATED := docs/api.md docs/openapi.json docs/openrpc.json internal/operations/testdata/operations.golden
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test verify verify-docker race check cover bench bench-docker bench-long fuzz gen ci clean
+.PHONY: help build run test verify verify-docker sim sabotage race check cover bench bench-docker bench-long fuzz gen ci clean
 
 help: ## show this help
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +38,12 @@ verify: build ## hold three processes to the scenario baseline; REPORT=DIR keeps
 verify-docker: ## the same with containers
 	$(GO) build -o bin/verify-docker ./testcontainers/verify
 	bin/verify-docker $(if $(REPORT),--report $(REPORT))
+
+sim: build ## simulate RUNS mixed runs from SEED on
+	$(BIN) verify --target sim --seed $(SEED) --runs $(RUNS) $(if $(REPORT),--report $(REPORT))
+
+sabotage: ## break each rule of the protocols on purpose; the simulator must notice
+	$(GO) test -count 1 -tags sabotage -run TestSabotage ./harness/sim -seeds 300
 
 race: ## run all tests with the race detector
 	$(GO) test -race -timeout 20m ./...
