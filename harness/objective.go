@@ -2,6 +2,7 @@ package harness
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"math"
 	"slices"
@@ -54,6 +55,16 @@ type Result struct {
 // Number is a figure; JSON has no word for infinity, so that is null there.
 type Number float64
 
+// UnmarshalJSON reads null as NaN: which of the numbers that JSON does not have
+// it was is lost.
+func (n *Number) UnmarshalJSON(raw []byte) error {
+	if string(raw) == "null" {
+		*n = Number(math.NaN())
+		return nil
+	}
+	return json.Unmarshal(raw, (*float64)(n))
+}
+
 // MarshalJSON writes what is no finite number as null.
 func (n Number) MarshalJSON() ([]byte, error) {
 	if math.IsInf(float64(n), 0) || math.IsNaN(float64(n)) {
@@ -74,12 +85,7 @@ func (o Objective) judge(h *History, target Target) (Result, bool) {
 		r.Aim = &aim
 	}
 	samples := o.Measure(h)
-	slices.SortFunc(samples, func(a, b float64) int {
-		if o.Least { // the worst is last
-			a, b = b, a
-		}
-		return cmp.Compare(a, b)
-	})
+	slices.SortFunc(samples, func(a, b float64) int { return cmp.Compare(o.badness(a), o.badness(b)) })
 	r.N = len(samples)
 	if r.N == 0 {
 		nothing := Number(math.NaN())
@@ -94,6 +100,18 @@ func (o Objective) judge(h *History, target Target) (Result, bool) {
 	return r, true
 }
 
+// badness orders samples: NaN, which is no figure, is as bad as can be.
+func (o Objective) badness(sample float64) float64 {
+	switch {
+	case math.IsNaN(sample):
+		return math.Inf(1)
+	case o.Least:
+		return -sample
+	default:
+		return sample
+	}
+}
+
 func (r Result) verdict() Verdict {
 	if r.Aim == nil && r.Floor == nil {
 		return Shown
@@ -102,8 +120,11 @@ func (r Result) verdict() Verdict {
 		if bound == nil {
 			continue
 		}
-		worst := float64(r.Worst)
-		if r.Least && worst < *bound || !r.Least && worst > *bound {
+		met := float64(r.Worst) <= *bound // not of NaN, which is no figure
+		if r.Least {
+			met = float64(r.Worst) >= *bound
+		}
+		if !met {
 			return Missed
 		}
 	}
