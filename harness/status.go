@@ -71,14 +71,17 @@ const pollEvery = 2 * time.Millisecond
 func poll(ctx context.Context, f func() (done bool, state string, err error)) error {
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
-	for {
+	for last := ""; ; {
 		done, state, err := f()
 		if done || err != nil {
 			return err
 		}
+		if ctx.Err() == nil || last == "" { // else it only says that ctx ended
+			last = state
+		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%w; last seen: %s", ctx.Err(), state)
+			return fmt.Errorf("%w; last seen: %s", ctx.Err(), last)
 		case <-tick.C:
 		}
 	}

@@ -85,7 +85,7 @@ func (a *app) verifyOn(ctx context.Context, start harness.Starter, v harness.Ver
 	case errs.KindOf(err) == errs.BadParameter:
 		return err
 	case err != nil:
-		return errs.Wrap(errs.BadParameter, err, "nothing could be verified")
+		return errs.Wrap(errs.BadParameter, err, "verify")
 	case !passed:
 		return errs.New(errs.Internal, "not everything that is promised was met, see the table")
 	}
