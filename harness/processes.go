@@ -56,6 +56,11 @@ func StartProcesses(ctx context.Context, o ProcessOptions) (*Processes, error) {
 	if _, err := os.Stat(o.Binary); err != nil {
 		return nil, fmt.Errorf("the node's binary is missing (make build makes it): %w", err)
 	}
+	for _, addr := range slices.Concat(o.HTTP, o.RPC) {
+		if err := checkFree(addr); err != nil {
+			return nil, err
+		}
+	}
 	if len(o.HTTP) == 0 && len(o.RPC) == 0 {
 		free, err := FreeAddrs(2 * o.Nodes)
 		if err != nil {
@@ -65,11 +70,6 @@ func StartProcesses(ctx context.Context, o ProcessOptions) (*Processes, error) {
 	}
 	if len(o.HTTP) != o.Nodes || len(o.RPC) != o.Nodes {
 		return nil, fmt.Errorf("%d and %d addresses for %d nodes; give one of each kind for each, or none", len(o.HTTP), len(o.RPC), o.Nodes)
-	}
-	for _, addr := range slices.Concat(o.HTTP, o.RPC) {
-		if err := checkFree(addr); err != nil {
-			return nil, err
-		}
 	}
 	p := &Processes{opts: o, broken: map[string]bool{}, logs: map[string]string{}}
 	if o.Dir == "" {
