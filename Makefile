@@ -7,9 +7,15 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 # Coverage floor in percent, over all packages.
 COVER_FLOOR := 90
 FUZZTIME ?= 20s
+BENCHTIME ?= 1s
+# Anything asks the measured figures for their aims; nothing for what holds on a
+# busy machine.
+FIGURES ?= 1
+# What `make gen` writes.
+GENERATED := docs/api.md docs/openapi.json docs/openrpc.json internal/operations/testdata/operations.golden
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test verify verify-docker race check cover bench bench-long fuzz gen ci clean
+.PHONY: help build run test verify verify-docker race check cover bench bench-docker bench-long fuzz gen ci clean
 
 help: ## show this help
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,7 +34,8 @@ verify: build ## hold three processes to the scenario baseline; REPORT=DIR keeps
 	$(BIN) verify $(if $(REPORT),--report $(REPORT))
 
 verify-docker: ## the same with containers
-	$(GO) run ./testcontainers/verify $(if $(REPORT),--report $(REPORT))
+	$(GO) build -o bin/verify-docker ./testcontainers/verify
+	bin/verify-docker $(if $(REPORT),--report $(REPORT))
 
 race: ## run all tests with the race detector
 	$(GO) test -race -timeout 20m ./...
@@ -39,9 +46,10 @@ check: ## formatting, vet, static analysis, generated files, workflow syntax
 	$(GO) tool staticcheck ./...
 	$(GO) tool actionlint
 	$(GO) mod tidy -diff
-	cd examples && $(GO) vet ./... && $(GO) mod tidy -diff
+	$(GO) build -o bin/staticcheck honnef.co/go/tools/cmd/staticcheck
+	cd examples && $(GO) vet ./... && ../bin/staticcheck ./... && $(GO) mod tidy -diff
 	$(MAKE) --no-print-directory gen
-	git diff --exit-code -- docs internal/operations
+	@git diff --exit-code -- $(GENERATED) || { echo "these files are generated from the table of operations, and differ from what is committed: commit them as they are now"; exit 1; }
 
 cover: ## coverage of all packages, with its floor
 	$(GO) test -coverpkg=./... -coverprofile=coverage.out ./... >coverage.log || { cat coverage.log; exit 1; }
@@ -50,7 +58,10 @@ cover: ## coverage of all packages, with its floor
 
 bench: build ## measure what docs/benchmarks.md tells, and print it beside its aims
 	$(GO) test -run '^$$' -bench . -benchtime 1s ./rpc ./internal/operations ./sandbox/runtime/exec
-	GLASSBOX_FIGURES=1 $(GO) test -v -count 1 -timeout 20m -run TestPromises ./harness
+	GLASSBOX_FIGURES=$(FIGURES) $(GO) test -v -count 1 -timeout 20m -run TestPromises ./harness
+
+bench-docker: ## measure calls and sandboxes on three nodes in containers, BENCHTIME each
+	$(GO) test -run '^$$' -bench . -benchtime $(BENCHTIME) ./testcontainers
 
 bench-long: build ## the same, with the runs that take minutes (false alarms under load, fifty kills)
 	GLASSBOX_FIGURES=1 GLASSBOX_LONG=1 $(GO) test -v -count 1 -timeout 30m -run TestPromises ./harness

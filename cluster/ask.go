@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/glassbox-dev/glassbox/internal/sabotage"
 )
 
 // inquiry is a question to the others about a peer that refused a connection.
@@ -24,6 +26,10 @@ type inquiry struct {
 func (c *Core) refused(now time.Time, p *peer, why string) {
 	again := p.inquiry != nil && p.inquiry.second
 	if p.state != Suspect || p.connected || p.inquiry != nil && !again {
+		return
+	}
+	if sabotage.Breaks("take a refusal for a death") {
+		c.die(now, p, why)
 		return
 	}
 	q := &inquiry{why: why, asked: c.askable(now, p), said: map[string]Verdict{}, until: now.Add(c.cfg.AskTimeout)}

@@ -179,10 +179,11 @@ func (c *Cluster) loop(ctx context.Context) {
 		if !looked.Before(due) { // however it was woken: after a pause all are ready at once
 			c.tick(looked.Sub(due))
 		}
-		for _, out := range c.takeOutbox() {
+		outbox := c.takeOutbox()
+		c.tellMembers() // first: who hears that this node has joined may write at once
+		for _, out := range outbox {
 			c.do(out)
 		}
-		c.tellMembers()
 	}
 }
 

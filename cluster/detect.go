@@ -98,6 +98,21 @@ func (c *Core) judgeLive(now time.Time, p *peer) {
 		p.look = now.Add(c.cfg.PingEvery / 2)
 		p.behind = time.Time{} // who does not answer cannot say how far it is
 		c.suspect(now, p, c.silence(now, p))
+		c.giveUpConnection(now, p)
+	}
+}
+
+// giveUpConnection closes a connection on which a member says nothing that lives
+// on because others reach it: what was lost on it TCP sends again later and later,
+// while a new one works as soon as the network does.
+func (c *Core) giveUpConnection(now time.Time, p *peer) {
+	if !p.indirect || !p.connected || now.Before(p.lastAnswer.Add(c.cfg.DeadAfter+p.doubt())) {
+		return
+	}
+	p.connected, p.dialled, p.nextPing = false, false, time.Time{}
+	c.emit(Drop{p.name, "another one is tried: " + c.silence(now, p)})
+	if !p.dialling {
+		p.nextDial = now.Add(c.jitter(p.backoff))
 	}
 }
 

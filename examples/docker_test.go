@@ -11,7 +11,7 @@ import (
 )
 
 // TestMain lets this test binary be the one that cleans up, should the tests be
-// killed; it also says why tests are skipped where there is no Docker.
+// killed. Without it the tests fail.
 func TestMain(m *testing.M) { testcontainers.Main(m) }
 
 // TestInContainers: the same in containers. Two nodes that cannot talk are still

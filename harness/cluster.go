@@ -13,6 +13,7 @@ type Target string
 const (
 	TargetProcess Target = "process" // real binaries on loopback: [StartProcesses]
 	TargetDocker  Target = "docker"  // containers: package testcontainers
+	TargetSim     Target = "sim"     // simulated: package harness/sim
 )
 
 // Cluster is a number of nodes that know each other, and what can be done to

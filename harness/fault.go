@@ -23,6 +23,12 @@ const (
 	Start  Action = "start"  // the node is started again
 	Thaw   Action = "thaw"   // a frozen one goes on
 	Heal   Action = "heal"   // all links are mended
+
+	// Only the simulator can do these.
+	Pause  Action = "pause"  // a freeze of the whole machine: its clock stands still, [Thaw] ends it
+	Stall  Action = "stall"  // the node answers pings and applies nothing, until [Heal]
+	Reject Action = "reject" // the link's connections go on, new ones are refused
+	Drop   Action = "drop"   // the link's connections are reset
 )
 
 // Fault is one thing done to a cluster, or its end.
@@ -89,7 +95,7 @@ func (f Fault) complete() Fault {
 // String says it in a few words: "cut n3 (both) from all".
 func (f Fault) String() string {
 	switch f.Action {
-	case Cut, Delay, Lose:
+	case Cut, Delay, Lose, Reject, Drop:
 		peer := f.Link.Peer
 		if peer == "" {
 			peer = "all"

@@ -84,8 +84,12 @@ func (o Objective) judge(h *History, target Target) (Result, bool) {
 	if !math.IsNaN(aim) {
 		r.Aim = &aim
 	}
-	samples := o.Measure(h)
-	slices.SortFunc(samples, func(a, b float64) int { return cmp.Compare(o.badness(a), o.badness(b)) })
+	r.judge(o.Measure(h))
+	return r, true
+}
+
+// judge takes the samples in and says how they came out.
+func (r *Result) judge(samples []float64) {
 	r.N = len(samples)
 	if r.N == 0 {
 		nothing := Number(math.NaN())
@@ -93,19 +97,20 @@ func (o Objective) judge(h *History, target Target) (Result, bool) {
 		if r.Aim == nil && r.Floor == nil {
 			r.Verdict = Shown
 		}
-		return r, true
+		return
 	}
-	r.P50, r.P99, r.Worst = quantile(samples, 0.5), quantile(samples, 0.99), quantile(samples, 1)
+	sorted := slices.Clone(samples)
+	slices.SortFunc(sorted, func(a, b float64) int { return cmp.Compare(r.badness(a), r.badness(b)) })
+	r.P50, r.P99, r.Worst = quantile(sorted, 0.5), quantile(sorted, 0.99), quantile(sorted, 1)
 	r.Verdict = r.verdict()
-	return r, true
 }
 
 // badness orders samples: NaN, which is no figure, is as bad as can be.
-func (o Objective) badness(sample float64) float64 {
+func (r *Result) badness(sample float64) float64 {
 	switch {
 	case math.IsNaN(sample):
 		return math.Inf(1)
-	case o.Least:
+	case r.Least:
 		return -sample
 	default:
 		return sample

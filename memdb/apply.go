@@ -1,10 +1,13 @@
 package memdb
 
 import (
+	"slices"
+
 	gomemdb "github.com/hashicorp/go-memdb"
 
 	"github.com/glassbox-dev/glassbox/internal/errs"
 	"github.com/glassbox-dev/glassbox/internal/journal"
+	"github.com/glassbox-dev/glassbox/internal/sabotage"
 )
 
 // Batch is a part of an origin's sequence of changes: those behind From.
@@ -32,6 +35,8 @@ type Applied struct {
 	Contested []string
 	// Stamp is the latest of the claims among the changes; 0 if there are none.
 	Stamp uint64
+	// Shown says that the origin has become visible by it.
+	Shown bool
 	// Rose says that the origin's watermark is higher than was known.
 	Rose bool
 }
@@ -61,6 +66,7 @@ func (db *DB) Apply(name string, b Batch) (Applied, error) {
 		}
 		done.Position, done.Rose = o.Position, b.Confirmed > o.Confirmed
 		o.Confirmed = max(o.Confirmed, b.Confirmed)
+		done.Shown = o.visible() && !before.visible()
 		if o != before {
 			if err := txn.Insert(origins, &o); err != nil {
 				return err
@@ -101,12 +107,18 @@ func begin(txn *gomemdb.Txn, name string, incarnation uint64) (origin, error) {
 	}
 	if incarnation > o.Incarnation {
 		o.reset(incarnation)
+		if sabotage.Breaks("keep the claims of a former life") {
+			return o, nil
+		}
 		return o, dropRows(txn, name)
 	}
 	return o, nil
 }
 
 func applyAll(txn *gomemdb.Txn, o *origin, from uint64, changes []Change) error {
+	if sabotage.Breaks("apply out of order") {
+		return applyBackwards(txn, o, changes)
+	}
 	for i, c := range changes {
 		if c.Seq != from+uint64(i)+1 {
 			return errs.New(errs.BadParameter, "change %d of node %s comes where %d is due", c.Seq, o.Name, from+uint64(i)+1)
@@ -187,40 +199,68 @@ func (db *DB) Rows(name string) (Snapshot, error) {
 }
 
 // Install replaces all rows of another origin by a snapshot, in one step. One
-// that is not newer than what is known changes nothing.
+// that is not newer than what is known changes no rows: only the watermark may
+// rise by it.
 func (db *DB) Install(name string, s Snapshot) (Applied, error) {
 	if name == db.self {
 		return Applied{}, errs.New(errs.Forbidden, "only node %s itself writes its rows", name)
 	}
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	done := Applied{Position: s.Position}
+	var done Applied
 	err := db.write(func(txn *gomemdb.Txn) error {
 		o := originIn(txn, name)
-		if o.Position.Covers(s.Position) {
-			done.Position = o.Position
-			db.rivals(txn, name, s.Rows, &done)
-			return nil
+		before, newer := o.visible(), !o.Position.Covers(s.Position)
+		if newer {
+			if err := replaceRows(txn, name, s.Rows); err != nil {
+				return err
+			}
+			if o.Incarnation != s.Position.Incarnation {
+				o.Confirmed = 0
+			}
+			o.Position = s.Position
 		}
-		if err := dropRows(txn, name); err != nil {
-			return err
+		done.Position, done.Shown = o.Position, o.visible() && !before
+		if o.Incarnation == s.Position.Incarnation {
+			done.Rose = s.Confirmed > o.Confirmed
+			o.Confirmed = max(o.Confirmed, s.Confirmed)
 		}
-		for _, c := range s.Rows {
-			if err := apply(txn, name, c); err != nil {
+		if newer || done.Rose {
+			if err := txn.Insert(origins, &o); err != nil {
 				return err
 			}
 		}
-		if o.Incarnation != s.Position.Incarnation {
-			o.Confirmed = 0
-		}
-		done.Rose = s.Confirmed > o.Confirmed
-		o.Position, o.Confirmed = s.Position, max(o.Confirmed, s.Confirmed)
-		if err := txn.Insert(origins, &o); err != nil {
-			return err
-		}
 		db.rivals(txn, name, s.Rows, &done)
-		delete(db.logs, name)
+		if newer {
+			delete(db.logs, name)
+		}
 		return nil
 	})
 	return done, err
+}
+
+func replaceRows(txn *gomemdb.Txn, name string, rows []Change) error {
+	if err := dropRows(txn, name); err != nil {
+		return err
+	}
+	for _, c := range rows {
+		if err := apply(txn, name, c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// applyBackwards is what a build with the tag "sabotage" can do wrong.
+func applyBackwards(txn *gomemdb.Txn, o *origin, changes []Change) error {
+	before := o.Seq
+	for _, c := range slices.Backward(changes) {
+		if c.Seq > before {
+			if err := apply(txn, o.Name, c); err != nil {
+				return err
+			}
+			o.Seq = max(o.Seq, c.Seq)
+		}
+	}
+	return nil
 }

@@ -2,6 +2,7 @@ package memdb
 
 import (
 	"iter"
+	"slices"
 	"time"
 
 	gomemdb "github.com/hashicorp/go-memdb"
@@ -55,14 +56,19 @@ func (v View) Claim(name, node string) (Claimed, bool) {
 	return Claimed{*c, c.Since <= originIn(v.txn, node).Confirmed}, true
 }
 
-// Claimants returns all visible claims to a name but one node's, those that
-// are better than it first.
+// Claimants returns all visible claims to a name but one node's, the best first.
 func (v View) Claimants(name, but string) (list []Claimed) {
 	for c := range eachPrefix[*Claim](v.txn, names, prefixOf(name)) {
 		if o := originIn(v.txn, c.Node); o.visible() && c.Node != but {
 			list = append(list, Claimed{*c, c.Since <= o.Confirmed})
 		}
 	}
+	slices.SortFunc(list, func(a, b Claimed) int {
+		if Better(a, b) {
+			return -1
+		}
+		return 1
+	})
 	return list
 }
 

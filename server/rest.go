@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/labstack/echo/v4"
@@ -19,12 +20,15 @@ import (
 	"github.com/glassbox-dev/glassbox/rpc"
 )
 
-// route serves an operation at its REST path. A last path parameter called
-// name takes the rest of the path, slashes included.
+// restParams are the path parameters that, where they are the last, take the
+// rest of the path, slashes included.
+var restParams = []string{"name", "topic"}
+
+// route serves an operation at its REST path.
 func (s *Server) route(o *op.Op) {
 	path := op.APIPrefix + o.Path
-	if rest, ok := strings.CutSuffix(path, "/:name"); ok {
-		path = rest + "/*"
+	if begin, last, ok := cutLast(path, "/:"); ok && slices.Contains(restParams, last) {
+		path = begin + "/*"
 	}
 	s.echo.Add(o.Method, path, func(c echo.Context) error {
 		params, err := s.params(o, c)
@@ -36,6 +40,14 @@ func (s *Server) route(o *op.Op) {
 		}
 		return s.call(o, c, params)
 	})
+}
+
+// cutLast cuts a text around the last separator.
+func cutLast(text, separator string) (before, after string, found bool) {
+	if i := strings.LastIndex(text, separator); i >= 0 {
+		return text[:i], text[i+len(separator):], true
+	}
+	return text, "", false
 }
 
 func caller(c echo.Context, via string) op.Caller {
@@ -57,20 +69,36 @@ func (s *Server) call(o *op.Op, c echo.Context, params map[string]json.RawMessag
 		return c.NoContent(http.StatusNoContent)
 	case status == http.StatusNoContent:
 		status = http.StatusOK
+	case status == http.StatusCreated && wasThere(result):
+		status = http.StatusOK
 	case status == http.StatusCreated:
 		setLocation(c, result)
 	}
 	return c.Blob(status, echo.MIMEApplicationJSON, result)
 }
 
-// setLocation tells where what was created can be found.
+// wasThere reports whether a result says that nothing was created.
+func wasThere(result json.RawMessage) bool {
+	var r struct {
+		Created json.RawMessage `json:"created"`
+	}
+	return json.Unmarshal(result, &r) == nil && string(r.Created) == "false"
+}
+
+// setLocation tells where what was created can be found: under its id or, if it
+// has none, where it was put.
 func setLocation(c echo.Context, result json.RawMessage) {
 	var created struct {
 		ID string `json:"id"`
 	}
-	if json.Unmarshal(result, &created) == nil && created.ID != "" {
-		c.Response().Header().Set(echo.HeaderLocation, c.Request().URL.Path+"/"+url.PathEscape(created.ID))
+	at := c.Request().URL.EscapedPath()
+	switch {
+	case json.Unmarshal(result, &created) == nil && created.ID != "":
+		at += "/" + url.PathEscape(created.ID)
+	case c.Request().Method != http.MethodPut:
+		return
 	}
+	c.Response().Header().Set(echo.HeaderLocation, at)
 }
 
 // params folds path, query and body into one object. A parameter may be given
@@ -113,7 +141,7 @@ func (s *Server) params(o *op.Op, c echo.Context) (map[string]json.RawMessage, e
 // matches the escaped path only if that differs from the plain one.
 func pathParam(c echo.Context, name string) (string, error) {
 	value := c.Param(name)
-	if strings.HasSuffix(c.Path(), "/*") && name == "name" {
+	if strings.HasSuffix(c.Path(), "/*") && slices.Contains(restParams, name) {
 		value = c.Param("*")
 	}
 	if c.Request().URL.RawPath == "" {

@@ -12,8 +12,11 @@ import (
 )
 
 // closeTimeout bounds the end of a cluster: a stop, and some patience with the
-// engine.
-const closeTimeout = stopTimeout + 45*time.Second
+// engine. removeTimeout is the patience for one removal.
+const (
+	closeTimeout  = stopTimeout + 45*time.Second
+	removeTimeout = 30 * time.Second
+)
 
 // Close ends everything: nodes that run are asked to leave first, their logs are
 // kept, and the containers and the network are removed. Ending and Log still
@@ -30,10 +33,17 @@ func (c *Containers) end() error {
 	if c.network != nil {
 		err = errors.Join(err, c.network.Remove(ctx))
 	}
-	if c.gaveUp { // the engine may go on with what we gave up: we never knew of it
-		err = errors.Join(err, sweepAll(ctx, c.engine.api, clusterLabel, c.id))
+	if c.gaveUp.Load() { // the engine may go on with what we gave up: we never knew of it
+		return errors.Join(err, sweepAll(ctx, c.engine.api, clusterLabel, c.id))
 	}
-	return err
+	_, sweepErr := sweep(ctx, c.engine.api, clusterLabel, c.id)
+	return errors.Join(err, sweepErr)
+}
+
+// giveUp notes that something was given up that the engine may still make.
+func (c *Containers) giveUp() {
+	c.gaveUp.Store(true)
+	c.engine.gaveUp.Store(true)
 }
 
 func (c *Containers) endNode(ctx context.Context, n *node) error {
@@ -44,8 +54,11 @@ func (c *Containers) endNode(ctx context.Context, n *node) error {
 	return errors.Join(err, remove(ctx, n.container))
 }
 
-// remove removes a container by the library, which then also lets go of it.
+// remove removes a container by the library, which then also lets go of it;
+// also when ctx has ended.
 func remove(ctx context.Context, ctr tc.Container) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeTimeout)
+	defer cancel()
 	return ctr.Terminate(ctx, tc.StopContext(ctx), tc.StopTimeout(0))
 }
 

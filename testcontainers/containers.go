@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -29,7 +30,7 @@ type Containers struct {
 	network *tc.DockerNetwork
 	nodes   []*node
 	started time.Time
-	gaveUp  bool // on starting it
+	gaveUp  atomic.Bool // on something that the engine may still make
 
 	// watching ends what watches the containers.
 	watching context.Context
@@ -53,9 +54,15 @@ func Start(ctx context.Context, o Options) (*Containers, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := e.runs(o); err != nil {
+		return nil, err
+	}
+	if err := o.makeDir(); err != nil {
+		return nil, err
+	}
 	c := newContainers(e, o)
 	if err := c.start(ctx); err != nil {
-		c.gaveUp = true
+		c.giveUp()
 		return nil, errors.Join(err, c.Close())
 	}
 	return c, nil
@@ -81,7 +88,7 @@ func StartOn(o Options) harness.Starter {
 }
 
 func (c *Containers) start(ctx context.Context) (err error) {
-	if c.image, err = c.engine.image(ctx, c.opts.Binary); err != nil {
+	if c.image, err = c.engine.image(ctx, c.opts); err != nil {
 		return err
 	}
 	if err := c.layOut(ctx); err != nil {
@@ -131,7 +138,7 @@ func (c *Containers) createAll(ctx context.Context) error {
 	if _, gone := c.engine.api.ImageInspect(ctx, c.image); !errdefs.IsNotFound(gone) {
 		return err
 	}
-	if c.image, err = c.engine.image(ctx, c.opts.Binary); err != nil {
+	if c.image, err = c.engine.image(ctx, c.opts); err != nil {
 		return err
 	}
 	return c.forAll(create)

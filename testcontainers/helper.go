@@ -29,8 +29,11 @@ type helper struct {
 }
 
 func (c *Containers) startHelper(ctx context.Context, n *node) (*helper, error) {
+	n.faults.helpers++
 	ctr, err := c.engine.provider.CreateContainer(ctx, tc.ContainerRequest{
-		Image: c.image, Labels: c.labels(), Entrypoint: []string{helperFile},
+		// Numbered: the engine may still make one that was given up.
+		Image: c.image, Name: fmt.Sprintf("%s-netfault-%d", c.containerName(n), n.faults.helpers),
+		Labels: c.labels(), Entrypoint: []string{helperFile},
 		ConfigModifier: func(config *container.Config) {
 			config.OpenStdin, config.StdinOnce = true, true // it ends with whoever is attached
 			config.AttachStdin, config.AttachStdout, config.AttachStderr = true, true, true
@@ -41,6 +44,7 @@ func (c *Containers) startHelper(ctx context.Context, n *node) (*helper, error) 
 		},
 	})
 	if err != nil {
+		c.giveUp()
 		return nil, fmt.Errorf("create the helper: %w", err)
 	}
 	attached, err := c.engine.api.ContainerAttach(ctx, ctr.GetContainerID(), client.ContainerAttachOptions{
@@ -70,22 +74,20 @@ func newHelper(ctr tc.Container, attached client.HijackedResponse) *helper {
 	return h
 }
 
-// set puts rules into force and returns when they are. One call at a time.
-func (h *helper) set(ctx context.Context, rules []netfault.Rule) error {
+// set puts rules into force and returns when they are, or why they cannot be.
+// After an error it is not known which are, and the helper is of no use; nor is
+// it when ctx has ended. One call at a time.
+func (h *helper) set(ctx context.Context, rules []netfault.Rule) (problem string, err error) {
 	stop := context.AfterFunc(ctx, h.attached.Close) // ends the exchange
 	defer stop()
 	if err := json.NewEncoder(h.attached.Conn).Encode(rules); err != nil {
-		return fmt.Errorf("tell the helper: %w", err)
+		return "", fmt.Errorf("tell the helper: %w", err)
 	}
-	var problem string
 	if err := h.answers.Decode(&problem); err != nil {
 		h.close()
-		return fmt.Errorf("the helper did not answer: %w %s", err, h.stderr)
+		return "", fmt.Errorf("the helper did not answer: %w %s", errors.Join(ctx.Err(), err), h.stderr)
 	}
-	if problem != "" {
-		return errors.New(problem)
-	}
-	return nil
+	return problem, nil
 }
 
 // close ends the helper's input, upon which it ends.

@@ -22,7 +22,9 @@ import (
 // The image is built from nothing, so that no registry is needed: it has the
 // node's binary and the helper that breaks its network.
 const (
-	imageName  = "glassbox-harness"
+	// With a host no registry's mirror is put in front of the name, and if the
+	// image is gone nobody is asked for one of that name.
+	imageName  = "glassbox.localhost/harness"
 	nodeFile   = "/glassbox"
 	helperFile = "/netfault"
 
@@ -33,8 +35,16 @@ const (
 // helperProgram is compiled by its import path, as the node's is.
 const helperProgram = "github.com/glassbox-dev/glassbox/testcontainers/netfault"
 
-// helperBinary compiles the helper, once for this process.
-var helperBinary = sync.OnceValues(func() ([]byte, error) {
+// helper is the content of the helper's binary.
+func (o Options) helper() ([]byte, error) {
+	if o.Helper != "" {
+		return os.ReadFile(o.Helper)
+	}
+	return compiledHelper()
+}
+
+// compiledHelper compiles the helper, once for this process.
+var compiledHelper = sync.OnceValues(func() ([]byte, error) {
 	dir, err := os.MkdirTemp("", "glassbox-netfault-")
 	if err != nil {
 		return nil, err
@@ -50,8 +60,8 @@ var helperBinary = sync.OnceValues(func() ([]byte, error) {
 // image makes sure that the engine has the image of a node's binary and returns
 // its name. One with the same content is used again; others of ours, of before,
 // are removed.
-func (e *engine) image(ctx context.Context, binary string) (string, error) {
-	tag, err := imageTag(binary)
+func (e *engine) image(ctx context.Context, o Options) (string, error) {
+	tag, err := imageTag(o)
 	if err != nil {
 		return "", err
 	}
@@ -61,7 +71,7 @@ func (e *engine) image(ctx context.Context, binary string) (string, error) {
 	} else if !errdefs.IsNotFound(err) {
 		return "", fmt.Errorf("look for the image %s: %w", name, err)
 	}
-	content, err := imageContent(binary)
+	content, err := imageContent(o)
 	if err != nil {
 		return "", err
 	}
@@ -82,37 +92,50 @@ type version struct {
 	modified time.Time
 }
 
-// imageTags are the tags of the versions that were seen: a megabyte takes a
-// while to hash, and a cluster may be started often.
+func versionOf(binary string) (version, error) {
+	info, err := os.Stat(binary)
+	if err != nil {
+		return version{}, err
+	}
+	return version{binary, info.Size(), info.ModTime()}, nil
+}
+
+// imageTags are the tags of the versions that were seen, by the node's and the
+// helper's: a megabyte takes a while to hash, and a cluster may be started often.
 var imageTags sync.Map
 
 // imageTag is a hash of the image's content.
-func imageTag(binary string) (string, error) {
-	info, err := os.Stat(binary)
-	if err != nil {
+func imageTag(o Options) (string, error) {
+	var seen [2]version
+	var err error
+	if seen[0], err = versionOf(o.Binary); err != nil {
 		return "", err
 	}
-	v := version{binary, info.Size(), info.ModTime()}
-	if tag, ok := imageTags.Load(v); ok {
+	if o.Helper != "" { // otherwise there is one version of it
+		if seen[1], err = versionOf(o.Helper); err != nil {
+			return "", err
+		}
+	}
+	if tag, ok := imageTags.Load(seen); ok {
 		return tag.(string), nil
 	}
-	content, err := imageContent(binary)
+	content, err := imageContent(o)
 	if err != nil {
 		return "", err
 	}
 	sum := sha256.Sum256(content)
 	tag := hex.EncodeToString(sum[:6])
-	imageTags.Store(v, tag)
+	imageTags.Store(seen, tag)
 	return tag, nil
 }
 
 // imageContent is the build's context; the same files make the same bytes.
-func imageContent(binary string) ([]byte, error) {
-	node, err := os.ReadFile(binary)
+func imageContent(o Options) ([]byte, error) {
+	node, err := os.ReadFile(o.Binary)
 	if err != nil {
 		return nil, fmt.Errorf("the node's binary: %w", err)
 	}
-	helper, err := helperBinary()
+	helper, err := o.helper()
 	if err != nil {
 		return nil, fmt.Errorf("the helper that breaks networks: %w", err)
 	}
@@ -132,14 +155,21 @@ func imageContent(binary string) ([]byte, error) {
 	return b.Bytes(), w.Close()
 }
 
-// removeOldImages removes the images of ours but one. Those in use stay, and go
-// when the next one is built.
+// oldAfter is for how long an image is left alone: whoever built it may be about
+// to use it.
+const oldAfter = 10 * time.Minute
+
+// removeOldImages removes the images of ours but one. Those in use and new ones
+// stay, and go when a later one is built.
 func (e *engine) removeOldImages(ctx context.Context, keep string) error {
 	images, err := e.api.ImageList(ctx, client.ImageListOptions{Filters: make(client.Filters).Add("reference", imageName)})
 	if err != nil {
 		return fmt.Errorf("list images: %w", err)
 	}
 	for _, i := range images.Items {
+		if time.Since(time.Unix(i.Created, 0)) < oldAfter {
+			continue
+		}
 		for _, tag := range i.RepoTags {
 			if tag != keep {
 				_, _ = e.api.ImageRemove(ctx, tag, client.ImageRemoveOptions{PruneChildren: true}) // refused while in use

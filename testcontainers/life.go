@@ -5,22 +5,32 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
 
 	"github.com/glassbox-dev/glassbox/harness"
 )
 
 // Start starts a node that does not run: the same container again, a new
-// incarnation of the node. What was broken of its links is whole.
+// incarnation of the node. What was broken of its links is whole, and it is in
+// the network again.
 func (c *Containers) Start(ctx context.Context, node string) error {
 	n, err := c.on(node)
 	if err != nil {
 		return err
 	}
+	giveBack, err := n.takeTurn(ctx)
+	if err != nil {
+		return err
+	}
+	defer giveBack()
 	if _, running := n.running(); running {
 		return fmt.Errorf("start %s: it runs already", node)
 	}
-	if err := c.forgetFaults(ctx, n); err != nil { // of the network it had
+	if err := n.dropFaults(ctx); err != nil { // of the network it had
+		return err
+	}
+	if err := c.rejoin(ctx, n); err != nil {
 		return err
 	}
 	return c.run(ctx, n)
@@ -59,7 +69,7 @@ func (c *Containers) Stop(ctx context.Context, node string) error {
 			return err
 		}
 	}
-	timeout := stopTimeout
+	timeout, asked := stopTimeout, time.Now()
 	if err := n.container.Stop(ctx, &timeout); err != nil {
 		return fmt.Errorf("stop %s: %w", node, err)
 	}
@@ -67,9 +77,22 @@ func (c *Containers) Stop(ctx context.Context, node string) error {
 		return err
 	}
 	if state.ExitCode == killedCode && !n.wasKilled() {
-		return fmt.Errorf("%s did not end within %s and was killed", node, stopTimeout)
+		return fmt.Errorf("%s %s", node, whyKilled(state, time.Since(asked)))
 	}
 	return nil
+}
+
+// whyKilled is why a node was killed that was asked to leave, which took so
+// long.
+func whyKilled(s *container.State, took time.Duration) string {
+	switch {
+	case s.OOMKilled:
+		return "ran out of memory and was killed"
+	case took < stopTimeout:
+		return "was killed by somebody else while it left"
+	default:
+		return fmt.Sprintf("did not end within %s and was killed", stopTimeout)
+	}
 }
 
 func (n *node) wasKilled() bool {

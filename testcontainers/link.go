@@ -16,8 +16,10 @@ import (
 
 // faults are a node's, in its life. They are changed by who has the node's turn.
 type faults struct {
-	rules   []netfault.Rule // in force
+	rules   []netfault.Rule // in force, unless that is unknown
+	unknown bool            // a change of them was not answered
 	helper  *helper         // sets them; nil until it is needed
+	helpers int             // so many were started
 	delayed bool            // the node itself delays links
 }
 
@@ -73,8 +75,11 @@ func (c *Containers) peers(l harness.Link) ([]*node, error) {
 	default:
 		return nil, fmt.Errorf("no direction %q; there are both, in and out", l.Direction)
 	}
-	if l.Loss < 0 || l.Loss > 1 {
+	if !(l.Loss >= 0 && l.Loss <= 1) { // nor is NaN
 		return nil, fmt.Errorf("a loss of %g; it is between 0 and 1", l.Loss)
+	}
+	if l.Delay < 0 || l.Delay > 0 && l.Delay < time.Millisecond {
+		return nil, fmt.Errorf("a delay of %s; it is at least 1ms, or 0 for none", l.Delay)
 	}
 	if l.Peer != "" {
 		peer, err := c.on(l.Peer)
@@ -104,10 +109,19 @@ func (c *Containers) setRules(ctx context.Context, n *node, rules []netfault.Rul
 		n.faults.helper = h
 		now = time.Now() // that took a while
 	}
-	if err := n.faults.helper.set(ctx, rules); err != nil {
-		// What it does now is not known; the next one starts afresh.
+	n.faults.unknown = true
+	problem, err := n.faults.helper.set(ctx, rules)
+	if err == nil {
+		n.faults.unknown = false
+	}
+	if err != nil || ctx.Err() != nil { // the next one starts afresh
 		err = errors.Join(err, n.faults.helper.remove(ctx))
 		n.faults.helper = nil
+	}
+	if problem != "" {
+		err = errors.Join(errors.New(problem), err)
+	}
+	if err != nil {
 		return now, fmt.Errorf("change the links of %s: %w", n.name, err)
 	}
 	n.faults.rules = rules
@@ -156,7 +170,7 @@ func (c *Containers) healNode(ctx context.Context, n *node) error {
 	if _, running := n.running(); !running { // the faults of one that ended are over
 		return nil
 	}
-	if len(n.faults.rules) > 0 {
+	if len(n.faults.rules) > 0 || n.faults.unknown {
 		if _, err := c.setRules(ctx, n, nil); err != nil {
 			return err
 		}
@@ -177,8 +191,13 @@ func (c *Containers) forgetFaults(ctx context.Context, n *node) error {
 		return err
 	}
 	defer giveBack()
+	return n.dropFaults(ctx)
+}
+
+// dropFaults is forgetFaults for who has the node's turn.
+func (n *node) dropFaults(ctx context.Context) error {
 	helper := n.faults.helper
-	n.faults = faults{}
+	n.faults = faults{helpers: n.faults.helpers}
 	if helper == nil {
 		return nil
 	}
@@ -209,12 +228,32 @@ func (c *Containers) Connect(ctx context.Context, node string) (time.Time, error
 	if err != nil {
 		return now, err
 	}
-	_, err = c.engine.api.NetworkConnect(ctx, c.network.ID, client.NetworkConnectOptions{
-		Container: n.container.GetContainerID(), EndpointConfig: &network.EndpointSettings{IPAMConfig: n.ipam()},
-	})
-	if err != nil {
-		return now, fmt.Errorf("connect %s: %w", node, err)
+	if err := c.join(ctx, n); err != nil {
+		return now, err
 	}
 	_, err = c.look(ctx, n, life)
 	return now, err
+}
+
+// join connects a node's container to the network.
+func (c *Containers) join(ctx context.Context, n *node) error {
+	_, err := c.engine.api.NetworkConnect(ctx, c.network.ID, client.NetworkConnectOptions{
+		Container: n.container.GetContainerID(), EndpointConfig: &network.EndpointSettings{IPAMConfig: n.ipam()},
+	})
+	if err != nil {
+		return fmt.Errorf("connect %s: %w", n.name, err)
+	}
+	return nil
+}
+
+// rejoin connects a node's container again if it was disconnected.
+func (c *Containers) rejoin(ctx context.Context, n *node) error {
+	info, err := n.container.Inspect(ctx)
+	if err != nil {
+		return fmt.Errorf("ask the engine about %s: %w", n.name, err)
+	}
+	if _, in := info.NetworkSettings.Networks[c.network.Name]; in {
+		return nil
+	}
+	return c.join(ctx, n)
 }

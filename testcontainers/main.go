@@ -1,6 +1,7 @@
 package testcontainers
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"testing"
@@ -10,18 +11,21 @@ import (
 const requireVariable = "GLASSBOX_REQUIRE"
 
 // Available says why no cluster can be started here: nil if one can. It connects
-// to the engine, once.
+// to the engine, once, which takes 10 s at most.
 func Available() error {
 	_, err := theEngine()
 	return err
 }
 
 // Need skips a test where there is no engine and says why; with GLASSBOX_REQUIRE
-// set it fails.
+// set it fails. It also fails where there is an engine but no cluster can be
+// started, as without [Main].
 func Need(t testing.TB) {
 	t.Helper()
 	switch err := Available(); {
 	case err == nil:
+	case !errors.Is(err, errNoEngine):
+		t.Fatal(err)
 	case os.Getenv(requireVariable) != "":
 		t.Fatalf("%s; %s is set", err, requireVariable)
 	default:
@@ -37,14 +41,11 @@ type Runner interface{ Run() int }
 //
 //	func TestMain(m *testing.M) { testcontainers.Main(m) }
 //
-// It calls [Reap]. Without an engine it says so and runs the tests all the same:
-// those that [Need] one skip. In the end it removes what they left, and fails if
-// it cannot.
+// It calls [Reap]. The engine is looked for when a test asks for one: those that
+// [Need] it skip where there is none. In the end Main removes what they left, and
+// fails if it cannot.
 func Main(m Runner) {
 	Reap()
-	if err := Available(); err != nil {
-		fmt.Fprintf(os.Stderr, "testcontainers: %s\n", err)
-	}
 	code := m.Run()
 	left, err := cleanUp()
 	if left > 0 {

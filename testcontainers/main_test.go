@@ -30,6 +30,8 @@ func (m tests) Run() int {
 	if err := goleak.Find(
 		// Connections that are kept for the next request, to nodes and to the engine.
 		goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"), goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"),
+		// The library's Ryuk, where somebody has enabled it, is held until the end.
+		goleak.IgnoreAnyFunction("github.com/testcontainers/testcontainers-go.(*Reaper).connect.func1"),
 	); err != nil && code == 0 {
 		fmt.Println(err)
 		code = 1

@@ -30,10 +30,10 @@ type node struct {
 	started time.Time       // the newest life
 	ending  *harness.Ending // nil while it lives
 	killed  bool            // we killed it, in this life
-	http    string          // host:port; that of the newest life, also after it
+	http    string          // host:port; that of the newest life, also after it; "" if it has none
 	log     *string         // kept when the container is removed
 
-	// turn is taken by who changes the node's faults.
+	// turn is taken by who changes the node's faults, or starts it.
 	turn   chan struct{}
 	faults faults
 }
@@ -54,7 +54,7 @@ func (c *Containers) create(ctx context.Context, n *node) error {
 	}
 	port := network.MustParsePort(strconv.Itoa(httpPort) + "/tcp")
 	ctr, err := c.engine.provider.CreateContainer(ctx, tc.ContainerRequest{
-		Image: c.image, Name: "glassbox-" + c.id + "-" + n.name, Labels: c.labels(),
+		Image: c.image, Name: c.containerName(n), Labels: c.labels(),
 		Cmd:          c.opts.command(n, c.nodes),
 		Files:        []tc.ContainerFile{secret(secretFile, c.secret), secret(tokenFile, c.token)},
 		Networks:     []string{c.network.Name},
@@ -79,6 +79,8 @@ func (c *Containers) create(ctx context.Context, n *node) error {
 	return nil
 }
 
+func (c *Containers) containerName(n *node) string { return "glassbox-" + c.id + "-" + n.name }
+
 // ipam is the node's static address: a peer that comes back is found at once.
 func (n *node) ipam() *network.EndpointIPAMConfig {
 	return &network.EndpointIPAMConfig{IPv4Address: n.addr}
@@ -95,6 +97,7 @@ func (c *Containers) run(ctx context.Context, n *node) error {
 	n.ending, n.killed = nil, false
 	life := n.lives
 	n.mu.Unlock()
+	c.watches.Go(func() { c.watchEnd(n, life) }) // it runs, whatever is learnt of it
 	state, err := c.look(ctx, n, life)
 	if err != nil {
 		return err
@@ -103,7 +106,6 @@ func (c *Containers) run(ctx context.Context, n *node) error {
 	n.mu.Lock()
 	n.started = at
 	n.mu.Unlock()
-	c.watches.Go(func() { c.watchEnd(n, life) })
 	return nil
 }
 
@@ -135,6 +137,9 @@ func (c *Containers) look(ctx context.Context, n *node, life int) (*container.St
 	}
 	if !info.State.Running && n.ending == nil {
 		n.ending = endingOf(info.State, n.killed)
+	}
+	if info.State.Running {
+		n.http = ""
 	}
 	for port, bindings := range info.NetworkSettings.Ports {
 		if port.Num() == httpPort && len(bindings) > 0 {
@@ -190,9 +195,9 @@ func (e *engine) reported(text string, from, to time.Time) time.Time {
 	return at
 }
 
-// HTTP returns the address of a node's API, "" if there is no such node. It is
-// another one after each start and reconnection; until then nobody answers at
-// the old one.
+// HTTP returns the address of a node's API, "" if there is no such node or it
+// has none, without a network. It is another one after each start and
+// reconnection; until then nobody answers at the old one.
 func (c *Containers) HTTP(node string) string {
 	n, err := c.on(node)
 	if err != nil {

@@ -14,6 +14,9 @@ type Options struct {
 	// Binary is the node's program, static: the image has nothing else.
 	// harness.Build makes it.
 	Binary string
+	// Helper is the program testcontainers/netfault, static, which is in the image
+	// too; "" compiles it, once for each process.
+	Helper string
 	Nodes  int      // 1 to harness.MaxNodes, named n1, n2, …
 	Preset string   // failure detection: local, lan or wan; "" is lan
 	Flags  []string // further flags of every node
@@ -21,7 +24,8 @@ type Options struct {
 	// link needs. All other faults are made from outside.
 	AllowFaults bool
 	// Dir is where the nodes' logs are written when the cluster is closed, each
-	// as NAME.log; "" is nowhere.
+	// as NAME.log; "" is nowhere. It is made if it is missing, and a later cluster
+	// with the same one overwrites them.
 	Dir string
 }
 
@@ -43,7 +47,26 @@ func (o Options) check() error {
 	if _, err := os.Stat(o.Binary); err != nil {
 		return fmt.Errorf("the node's binary is missing (harness.Build makes it): %w", err)
 	}
-	return checkStatic(o.Binary)
+	if err := checkStatic(o.Binary); err != nil {
+		return err
+	}
+	if o.Helper == "" {
+		return nil
+	}
+	if _, err := os.Stat(o.Helper); err != nil {
+		return fmt.Errorf("the helper's binary is missing (harness.BuildProgram makes it of %s): %w", helperProgram, err)
+	}
+	return checkStatic(o.Helper)
+}
+
+func (o Options) makeDir() error {
+	if o.Dir == "" {
+		return nil
+	}
+	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
+		return fmt.Errorf("a folder for the nodes' logs: %w", err)
+	}
+	return nil
 }
 
 // checkStatic refuses what would not start in an empty container: the engine
@@ -51,7 +74,7 @@ func (o Options) check() error {
 func checkStatic(binary string) error {
 	f, err := elf.Open(binary)
 	if err != nil {
-		return fmt.Errorf("the node's binary is no program for Linux (harness.Build makes one there): %w", err)
+		return fmt.Errorf("%s is no program for Linux (harness.Build makes one there): %w", binary, err)
 	}
 	defer f.Close()
 	for _, p := range f.Progs {

@@ -109,13 +109,16 @@ func cleanUp() (removed int, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), reapTimeout)
 	defer cancel()
 	removed, err = sweep(ctx, e.api, runLabel, e.label)
-	if err == nil {
-		_, err = io.WriteString(r.pipe, reaped)
+	clean := err == nil && !e.gaveUp.Load()
+	return removed, errors.Join(err, r.end(clean), e.provider.Close())
+}
+
+// end ends the reaper. If nothing can be left any more it is told so and waited
+// for; otherwise it looks itself, for longer than we want to wait.
+func (r *reaper) end(clean bool) error {
+	if !clean {
+		return r.pipe.Close()
 	}
-	// Otherwise the reaper tries again, and longer than we want to wait.
-	err = errors.Join(err, r.pipe.Close(), e.provider.Close())
-	if err == nil {
-		err = r.cmd.Wait()
-	}
-	return removed, err
+	_, err := io.WriteString(r.pipe, reaped)
+	return errors.Join(err, r.pipe.Close(), r.cmd.Wait())
 }

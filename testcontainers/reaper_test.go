@@ -109,6 +109,23 @@ func TestToLeaveACluster(t *testing.T) {
 	c.watches.Wait()
 }
 
+// TestEndOfTheReaper: it is told that nothing is left only if nothing can be.
+func TestEndOfTheReaper(t *testing.T) {
+	for told, clean := range map[string]bool{reaped: true, "": false} {
+		var heard bytes.Buffer
+		cmd := exec.Command("cat")
+		cmd.Stdout = &heard
+		pipe, err := cmd.StdinPipe()
+		require.NoError(t, err)
+		require.NoError(t, cmd.Start())
+		require.NoError(t, (&reaper{cmd, pipe}).end(clean))
+		if !clean {
+			require.NoError(t, cmd.Wait())
+		}
+		require.Equal(t, told, heard.String())
+	}
+}
+
 // TestReaperIsTold: a process that has cleaned up tells its reaper so, which
 // then asks no engine.
 func TestReaperIsTold(t *testing.T) {

@@ -1,9 +1,11 @@
 package testcontainers
 
 import (
+	"math"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -23,6 +25,7 @@ func TestOptions(t *testing.T) {
 		"harness.Build makes it":    {Binary: "/nonexistent", Nodes: 1},
 		"is no program for Linux":   {Binary: text, Nodes: 1},
 		"build it with CGO_ENABLED": {Binary: "/bin/sh", Nodes: 1},
+		"the helper's binary is mi": {Binary: binary(t), Helper: "/nonexistent", Nodes: 1},
 	} {
 		require.ErrorContains(t, o.check(), want)
 	}
@@ -106,6 +109,55 @@ func TestSubnets(t *testing.T) {
 		require.True(t, subnet.Contains(last.Next()), "the last one is for broadcasts")
 		require.NotEqual(t, subnet.Addr().Next(), nodeAddr(subnet, 0), "that is the gateway")
 	}
+}
+
+// TestNoSuchLink: what would mean something else is refused.
+func TestNoSuchLink(t *testing.T) {
+	c := &Containers{nodes: []*node{{name: "n1", lives: 1, turn: make(chan struct{}, 1)}, {name: "n2"}}}
+	for want, link := range map[string]harness.Link{
+		"a loss of 1.5; it is between 0 and 1": {Loss: 1.5},
+		"a loss of NaN":                        {Loss: math.NaN()},
+		"a delay of -1s; it is at least 1ms":   {Delay: -time.Second},
+		"a delay of 999µs":                     {Delay: 999 * time.Microsecond},
+	} {
+		link.Node = "n1"
+		_, err := c.Break(t.Context(), link)
+		require.ErrorContains(t, err, want)
+	}
+}
+
+// TestAnotherMachine: its programs are refused before the engine sees them.
+func TestAnotherMachine(t *testing.T) {
+	other, its := "aarch64", "GOARCH=arm64"
+	if runtime.GOARCH == "arm64" {
+		other, its = "x86_64", "GOARCH=amd64"
+	}
+	e := &engine{arch: other}
+	require.ErrorContains(t, e.runs(Options{Binary: binary(t)}), "is for another machine")
+	require.ErrorContains(t, e.runs(Options{Binary: binary(t)}), "build it with "+its)
+	e.arch = "vax"
+	require.NoError(t, e.runs(Options{Binary: binary(t)}), "nobody knows")
+}
+
+func TestWhyKilled(t *testing.T) {
+	require.Contains(t, whyKilled(&container.State{OOMKilled: true}, time.Second), "ran out of memory")
+	require.Contains(t, whyKilled(&container.State{}, time.Second), "by somebody else")
+	require.Contains(t, whyKilled(&container.State{}, stopTimeout), "did not end within 15s")
+}
+
+// TestHelperIsNoTool: a module that cannot build the helper is told what it
+// lacks.
+func TestHelperIsNoTool(t *testing.T) {
+	t.Chdir(t.TempDir())
+	require.NoError(t, os.WriteFile("go.mod", []byte("module example.com/forgetful\n\ngo 1.26\n"), 0o644))
+	_, err := harness.BuildProgram(t.Context(), t.TempDir(), helperProgram)
+	require.ErrorContains(t, err, "make it a tool of your module: go get -tool "+helperProgram)
+}
+
+func TestNoDir(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	require.NoError(t, os.WriteFile(file, nil, 0o644))
+	require.ErrorContains(t, Options{Dir: filepath.Join(file, "logs")}.makeDir(), "a folder for the nodes' logs")
 }
 
 // TestDelayIsRefused where the nodes were not started to make one.

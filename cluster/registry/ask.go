@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/glassbox-dev/glassbox/internal/errs"
+	"github.com/glassbox-dev/glassbox/internal/sabotage"
 	"github.com/glassbox-dev/glassbox/memdb"
 )
 
@@ -19,6 +20,9 @@ type Ask struct {
 type Told struct {
 	Claim     *memdb.Claim `json:"claim,omitempty"` // nil: it has none
 	Confirmed bool         `json:"confirmed,omitempty"`
+	// Leaving says that it has given the name up, and that not all know it yet:
+	// some may still show it as the holder.
+	Leaving bool `json:"leaving,omitempty"`
 	// Position is where its changes were when it said so.
 	Position memdb.Position `json:"position"`
 }
@@ -45,6 +49,9 @@ func (c *Core) tell(name string) Told {
 	t := Told{Position: c.cfg.DB.Position(c.cfg.Self)}
 	if own, ok := c.cfg.DB.View().Claim(name, c.cfg.Self); ok {
 		t.Claim, t.Confirmed = &own.Claim, own.Confirmed
+	} else {
+		_, t.Leaving = c.leaving[name]
+		t.Leaving = t.Leaving && !sabotage.Breaks("let a name go before all know")
 	}
 	return t
 }

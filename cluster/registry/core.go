@@ -3,12 +3,14 @@ package registry
 import (
 	"cmp"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
 	"time"
 
 	"github.com/glassbox-dev/glassbox/internal/errs"
+	"github.com/glassbox-dev/glassbox/internal/sabotage"
 	"github.com/glassbox-dev/glassbox/memdb"
 )
 
@@ -17,6 +19,9 @@ const (
 	// askAgain is how long a question that failed, or whose answer was "not
 	// settled yet", waits to be asked again when nothing else happens.
 	askAgain = 50 * time.Millisecond
+	// leavesSoon is the same for a name whose holder has given it up, which all
+	// will have acknowledged in a round trip.
+	leavesSoon = 2 * time.Millisecond
 	// askMost bounds the names in one question.
 	askMost = 512
 )
@@ -48,10 +53,12 @@ type Core struct {
 
 	slots     map[string]*slot   // names with something going on
 	contested map[string]*slot   // those of them with rivals
+	shared    map[string]bool    // names that this node and a visible other one claim
 	lookups   map[uint64]*lookup // under way
 	waiting   []*acks            // for acknowledgements, in the order of their numbers
 	unsettled []*slot            // whose claim is not confirmed, in the order of their numbers
 	bound     map[string]map[string]bool
+	leaving   map[string]uint64 // names given up by a change that not all have acknowledged
 
 	asks   map[string]map[string][]func(now time.Time, t *Told, err error) // by peer and name
 	calls  map[uint64]sent
@@ -103,8 +110,8 @@ func NewCore(cfg Config) *Core {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Core{
-		cfg: cfg, slots: map[string]*slot{}, contested: map[string]*slot{}, lookups: map[uint64]*lookup{},
-		bound: map[string]map[string]bool{}, asks: map[string]map[string][]func(time.Time, *Told, error){}, calls: map[uint64]sent{},
+		cfg: cfg, slots: map[string]*slot{}, contested: map[string]*slot{}, shared: map[string]bool{}, lookups: map[uint64]*lookup{},
+		bound: map[string]map[string]bool{}, leaving: map[string]uint64{}, asks: map[string]map[string][]func(time.Time, *Told, error){}, calls: map[uint64]sent{},
 	}
 }
 
@@ -156,15 +163,28 @@ func (c *Core) Recheck(now time.Time) {
 	for _, name := range c.cfg.DB.Contested() {
 		c.judge(now, c.slot(name))
 	}
+	c.judgeShared(now)
 	c.judgeContested(now)
 	c.settle(now)
+}
+
+func (c *Core) judgeShared(now time.Time) {
+	for _, name := range slices.Sorted(maps.Keys(c.shared)) {
+		c.judge(now, c.slot(name))
+	}
 }
 
 // Applied takes what has come from an origin.
 func (c *Core) Applied(now time.Time, origin string, a memdb.Applied) {
 	c.clock = max(c.clock, a.Stamp)
+	if a.Shown && !sabotage.Breaks("forget to look for conflicts") {
+		c.Recheck(now)
+	}
 	for _, name := range a.Contested {
 		c.judge(now, c.slot(name))
+	}
+	if a.Rose { // what was worse while it was not confirmed may be better now
+		c.judgeShared(now)
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.contested)) {
 		if s := c.contested[name]; s != nil && s.rivals[origin] != nil {
@@ -183,6 +203,9 @@ func (c *Core) Applied(now time.Time, origin string, a memdb.Applied) {
 // than.
 func (c *Core) Acked(now time.Time, _ string, beaten []memdb.Rival) {
 	for _, r := range beaten {
+		if sabotage.Breaks("ignore who knows a better claim") {
+			break
+		}
 		c.beaten(now, r)
 	}
 	c.settle(now)
@@ -192,6 +215,9 @@ func (c *Core) Acked(now time.Time, _ string, beaten []memdb.Rival) {
 func (c *Core) everybody() uint64 {
 	seq := c.cfg.DB.Log().Last()
 	for _, node := range c.awaited {
+		if sabotage.Breaks("skip an acknowledgement") && node == c.awaited[0] {
+			continue
+		}
 		seq = min(seq, c.cfg.Acked(node))
 	}
 	return seq
@@ -265,16 +291,24 @@ func (c *Core) Tick(now time.Time) {
 	for _, name := range slices.Sorted(maps.Keys(c.slots)) {
 		if s := c.slots[name]; s != nil {
 			c.judge(now, s)
-			c.due(s.wants())
+			c.dueAfter(now, s.wants(now))
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(c.lookups)) {
 		if l := c.lookups[id]; l != nil {
 			l.judge(now)
-			c.due(l.wants())
+			c.dueAfter(now, l.wants(now))
 		}
 	}
 	c.settle(now)
+}
+
+// dueAfter asks for a tick at a time that is yet to come: what was due has been
+// done, or waits for an answer.
+func (c *Core) dueAfter(now, at time.Time) {
+	if at.After(now) {
+		c.due(at)
+	}
 }
 
 // due asks for a tick.
@@ -306,4 +340,17 @@ func late(name string, waitedFor error) error {
 		return waitedFor
 	}
 	return errs.New(errs.Timeout, "the name %q was not settled in time; ask who holds it", name)
+}
+
+// Busy says what is under way; "" if nothing is.
+func (c *Core) Busy() string {
+	for what, n := range map[string]int{
+		"names": len(c.slots), "contested names": len(c.contested), "names with two claims": len(c.shared), "lookups": len(c.lookups), "acknowledgements": len(c.waiting),
+		"claims not settled": len(c.unsettled), "questions": len(c.calls), "names being given up": len(c.leaving),
+	} {
+		if n > 0 {
+			return fmt.Sprintf("%d %s", n, what)
+		}
+	}
+	return ""
 }

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/glassbox-dev/glassbox/internal/errs"
+	"github.com/glassbox-dev/glassbox/internal/sabotage"
 	"github.com/glassbox-dev/glassbox/memdb"
 )
 
@@ -98,7 +99,7 @@ func (l *lookup) askHolder(now time.Time) {
 	switch {
 	case !found:
 		l.end(Done{Err: NotRegistered(l.Name)})
-	case best.Confirmed:
+	case best.Confirmed || sabotage.Breaks("trust what is not confirmed"):
 		l.end(Done{Claim: best.Claim})
 	default:
 		l.ask(now, best.Node)
@@ -166,8 +167,8 @@ func (l *lookup) waits(origin string, a memdb.Applied) bool {
 }
 
 // wants is when the lookup is to be judged again.
-func (l *lookup) wants() time.Time {
-	if len(l.failed) > 0 && l.askAfter.Before(l.Deadline) {
+func (l *lookup) wants(now time.Time) time.Time {
+	if len(l.failed) > 0 && l.askAfter.After(now) && l.askAfter.Before(l.Deadline) {
 		return l.askAfter
 	}
 	return l.Deadline

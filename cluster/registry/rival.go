@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/glassbox-dev/glassbox/internal/errs"
+	"github.com/glassbox-dev/glassbox/internal/sabotage"
 	"github.com/glassbox-dev/glassbox/memdb"
 )
 
@@ -13,9 +14,10 @@ type rival struct {
 	node   string
 	asking bool
 	after  time.Time      // when to ask again; zero: at once
-	until  memdb.Position // it told what was at this position: what it said before is overtaken
+	until  memdb.Position // where it was when it told that it has no claim; zero: it did not
 	err    error          // why it could not be asked
 	worse  bool           // it has told a claim that is worse than ours
+	leaves bool           // it has given the name up, and not all know it yet
 	// reported says that a third has told of its claim.
 	reported bool
 }
@@ -82,17 +84,31 @@ func (s *slot) contest(now time.Time, own *memdb.Claimed) {
 			s.rival(theirs.Node).worse = false
 		}
 	}
+	if own != nil && len(visible) > 0 {
+		s.c.shared[s.name] = true
+	} else {
+		delete(s.c.shared, s.name)
+	}
 	for _, node := range sorted(s.rivals) {
 		r := s.rivals[node]
 		switch {
-		case !visible[node] && s.over(r), r.worse && own == nil:
+		case !visible[node] && (r.worse || s.over(r)), r.worse && own == nil:
 			s.forget(node)
 		case r.asking, r.worse:
 		case now.Before(r.after):
 			s.c.due(r.after)
+		case sabotage.Breaks("refuse on hearsay") && own == nil && s.refuseUnasked(node):
+			return
+		case sabotage.Breaks("withdraw before the winner confirms") && own != nil && s.loseUnasked(node, *own):
+			return
 		default:
 			r.asking = true
-			s.c.ask(node, s.name, func(now time.Time, t *Told, err error) { s.heard(now, r, t, err) })
+			round := s.round
+			s.c.ask(node, s.name, func(now time.Time, t *Told, err error) {
+				if s.rivals[node] == r && s.round == round {
+					s.heard(now, r, t, err)
+				}
+			})
 		}
 	}
 }
@@ -105,9 +121,11 @@ func (s *slot) over(r *rival) bool {
 			s.unreachable = errs.New(errs.NodeUnavailable, "node %s may hold the name %q and cannot be asked", r.node, s.name)
 		}
 		return true
-	case r.until == (memdb.Position{}):
-		return !r.reported
-	default: // what it said is known here, so that what others say is overtaken
+	case r.leaves || r.until == (memdb.Position{}):
+		// Its row may have gone from here and not from others: it must say itself that
+		// all know.
+		return false
+	default:
 		return s.c.cfg.DB.Position(r.node).Covers(r.until)
 	}
 }
@@ -118,16 +136,23 @@ func (s *slot) heard(now time.Time, r *rival, t *Told, err error) {
 	r.after = now.Add(askAgain)
 	s.c.due(r.after)
 	if err == nil {
-		s.told(r, *t)
+		s.told(now, r, *t)
 	}
 	s.c.judge(now, s)
 }
 
-func (s *slot) told(r *rival, t Told) {
-	r.until = t.Position
+func (s *slot) told(now time.Time, r *rival, t Told) {
+	r.leaves = t.Leaving
+	if r.leaves {
+		r.after = now.Add(leavesSoon)
+		s.c.due(r.after)
+		return
+	}
+	r.until = memdb.Position{}
 	own, has := s.c.cfg.DB.View().Claim(s.name, s.c.cfg.Self)
 	switch {
 	case t.Claim == nil: // its row will go from here when its changes have come
+		r.until = t.Position
 	case has && !memdb.Better(memdb.Claimed{Claim: *t.Claim, Confirmed: t.Confirmed}, own):
 		r.worse = true
 	case !t.Confirmed:

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/glassbox-dev/glassbox/internal/errs"
+	"github.com/glassbox-dev/glassbox/internal/sabotage"
 	"github.com/glassbox-dev/glassbox/memdb"
 )
 
@@ -40,6 +41,9 @@ type slot struct {
 	since  uint64
 	wrote  bool // the running request has written its claim, or deleted it
 	rivals map[string]*rival
+	// round counts the requests: what was asked for an earlier one may have been
+	// answered before this one began, and says nothing to it.
+	round int
 	// unreachable says who may hold the name and could not be asked.
 	unreachable error
 }
@@ -81,6 +85,7 @@ func (c *Core) judge(now time.Time, s *slot) {
 			} else {
 				clear(s.rivals)
 				delete(c.contested, s.name)
+				delete(c.shared, s.name)
 			}
 		default:
 			switch r := s.queue[0].(type) {
@@ -100,10 +105,10 @@ func (c *Core) judge(now time.Time, s *slot) {
 }
 
 // wants is when the slot is to be judged again.
-func (s *slot) wants() time.Time {
+func (s *slot) wants(now time.Time) time.Time {
 	var at time.Time
 	sooner := func(t time.Time) {
-		if !t.IsZero() && (at.IsZero() || t.Before(at)) {
+		if t.After(now) && (at.IsZero() || t.Before(at)) {
 			at = t
 		}
 	}
@@ -127,6 +132,10 @@ func (s *slot) wants() time.Time {
 func (s *slot) end(d Done) {
 	s.c.done(d)
 	s.queue, s.wrote, s.since, s.unreachable = s.queue[1:], false, 0, nil
+	s.round++
+	for _, r := range s.rivals {
+		r.asking, r.after = false, time.Time{}
+	}
 }
 
 func (s *slot) register(now time.Time, r Register, own memdb.Claimed, has bool) {
@@ -140,6 +149,7 @@ func (s *slot) register(now time.Time, r Register, own memdb.Claimed, has bool) 
 	default:
 		s.contest(now, nil)
 		switch {
+		case !s.runs(r.ID): // refused
 		case s.unreachable != nil:
 			s.end(Done{ID: r.ID, Err: s.unreachable})
 		case !s.blocked():
@@ -281,6 +291,9 @@ func (s *slot) runs(id uint64) bool {
 
 // refuse ends the running request: somebody else holds the name.
 func (s *slot) refuse(holder memdb.Claim) {
+	if len(s.queue) == 0 {
+		return // a third's row was shown here, and nobody wants it any more
+	}
 	r, ok := s.queue[0].(Register)
 	if !ok {
 		return
@@ -330,7 +343,7 @@ func conflictWhy(loser, winner memdb.Claim) string {
 func (s *slot) withdraw() {
 	own, has := s.c.cfg.DB.View().Claim(s.name, s.c.cfg.Self)
 	s.withdrawn()
-	if !has {
+	if !has || sabotage.Breaks("forget to withdraw") {
 		return
 	}
 	s.c.unbind(own.PID, s.name)

@@ -130,10 +130,12 @@ func (c *Core) Up(now time.Time, peer string, info cluster.Info) {
 	})
 }
 
-// Down says that a peer is not connected any more.
+// Down says that a peer is not connected any more. If others reach it, it goes on
+// through them.
 func (c *Core) Down(now time.Time, peer string) {
 	c.do(now, func() {
 		c.repl.Down(peer)
+		c.route(now, c.members[peer])
 		c.names.Acked(now, peer, nil)
 	})
 }
@@ -356,4 +358,16 @@ func (c *Core) must(what string, err error) {
 	if err != nil {
 		c.cfg.Log.Error("the state was not changed", "what", what, "err", err)
 	}
+}
+
+// Ordered reports whether a method must be handled in the order in which it
+// came from a peer: those that bring something to apply.
+func Ordered(method string) bool { return replication.Ordered(method) }
+
+// Busy says what is under way; "" if nothing is.
+func (c *Core) Busy() string {
+	if what := c.names.Busy(); what != "" {
+		return what
+	}
+	return c.repl.Busy()
 }

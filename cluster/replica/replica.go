@@ -10,7 +10,6 @@ import (
 
 	"github.com/glassbox-dev/glassbox/cluster"
 	"github.com/glassbox-dev/glassbox/cluster/registry"
-	"github.com/glassbox-dev/glassbox/cluster/replication"
 	"github.com/glassbox-dev/glassbox/internal/errs"
 	"github.com/glassbox-dev/glassbox/memdb"
 )
@@ -244,7 +243,7 @@ func (r *Replica) Acked() map[string]uint64 {
 
 // Inline names the methods that must be handled in the order in which they
 // came.
-func (r *Replica) Inline(method string) bool { return replication.Ordered(method) }
+func (r *Replica) Inline(method string) bool { return Ordered(method) }
 
 // Handles reports whether a method is one of this package's.
 func Handles(method string) bool { return Params(method) != nil }

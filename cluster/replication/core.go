@@ -2,6 +2,7 @@ package replication
 
 import (
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
@@ -18,6 +19,9 @@ type Config struct {
 	DB   *memdb.DB
 	// Feeds are this node's own journals, for the peers: events, messages.
 	Feeds map[string]*journal.Journal[json.RawMessage]
+	// The hooks may be nil. They must not call the core: what they lead to is
+	// said when its method has returned.
+
 	// OnFeed gets each peer's, in its order; missed is how many before them were
 	// lost.
 	OnFeed func(feed, origin string, incarnation, missed uint64, entries []json.RawMessage)
@@ -44,7 +48,7 @@ type Core struct {
 	next   time.Time // no later than anything is due; zero: nothing is
 
 	staged map[string]*staging   // snapshots that peers push, by peer
-	given  map[[2]string][]Chunk // snapshots that peers pull, by peer and origin
+	given  map[[2]string][]Chunk // snapshots that peers pull, one each, by peer and origin
 	heard  map[[2]string]hearing // how far peers' feeds were heard, by feed and origin
 	passed map[string]uint64     // origins that are not pulled: they stayed dead for too long in this incarnation
 }
@@ -61,6 +65,15 @@ type Call struct {
 func NewCore(cfg Config) *Core {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.OnFeed == nil {
+		cfg.OnFeed = func(string, string, uint64, uint64, []json.RawMessage) {}
+	}
+	if cfg.OnApplied == nil {
+		cfg.OnApplied = func(string, memdb.Applied) {}
+	}
+	if cfg.OnAcked == nil {
+		cfg.OnAcked = func(string, []memdb.Rival) {}
 	}
 	return &Core{
 		cfg: cfg, feeds: slices.Sorted(maps.Keys(cfg.Feeds)), links: map[string]*link{},
@@ -97,12 +110,16 @@ func (c *Core) Reroute(now time.Time, node string) {
 		delete(c.calls, ln.busy)
 		ln.busy, ln.notBefore = 0, time.Time{}
 	}
-	l.sending, l.behind, l.staged = nil, nil, staging{}
+	l.sending = nil
+	l.stopPulling()
 	l.pump(now)
 }
 
-// Down says that a peer can no longer be called.
+// Down says that a peer can no longer be called. What it has begun to push or to
+// pull is given up, also if it has only called and never been called.
 func (c *Core) Down(node string) {
+	delete(c.staged, node)
+	c.giveUp(node)
 	l := c.links[node]
 	if l == nil {
 		return
@@ -111,13 +128,16 @@ func (c *Core) Down(node string) {
 		delete(c.calls, ln.busy)
 	}
 	delete(c.links, node)
-	delete(c.staged, node)
+	c.relist()
+}
+
+// giveUp forgets what a peer was pulling.
+func (c *Core) giveUp(node string) {
 	for key := range c.given {
 		if key[0] == node {
 			delete(c.given, key)
 		}
 	}
-	c.relist()
 }
 
 func (c *Core) relist() { c.peers = slices.Sorted(maps.Keys(c.links)) }
@@ -130,8 +150,14 @@ func (c *Core) Linked(node string) uint64 {
 	return 0
 }
 
-// Saw takes what a peer says it knows.
+// Saw takes what a peer says it knows. A snapshot of that is not kept for it any
+// longer: it has come to it another way.
 func (c *Core) Saw(now time.Time, node string, digest memdb.Digest) {
+	for key, list := range c.given {
+		if key[0] == node && digest[key[1]].Covers(list[0].Position) {
+			delete(c.given, key)
+		}
+	}
 	l := c.links[node]
 	if l == nil {
 		return
@@ -166,9 +192,17 @@ func (c *Core) Tick(now time.Time) {
 		l := c.links[node]
 		l.pump(now)
 		for _, ln := range l.lanes() {
-			c.due(ln.notBefore)
+			c.dueAfter(now, ln.notBefore)
 		}
-		c.due(l.tellAt)
+		c.dueAfter(now, l.tellAt)
+	}
+}
+
+// dueAfter asks for a tick if that is still to come. What is past and not done
+// waits for an answer: to tick until that is there would be a loop without pause.
+func (c *Core) dueAfter(now, at time.Time) {
+	if at.After(now) {
+		c.due(at)
 	}
 }
 
@@ -182,9 +216,10 @@ func (c *Core) due(at time.Time) {
 // Next returns when a Tick is wanted; zero if none is.
 func (c *Core) Next() time.Time { return c.next }
 
-// Take returns what is to be asked of peers, in order.
+// Take returns what is to be asked of peers, in order. Calls that count no more,
+// since the link they were for is gone, are left out.
 func (c *Core) Take() []Call {
-	out := c.out
+	out := slices.DeleteFunc(c.out, func(call Call) bool { return c.calls[call.ID] == nil })
 	c.out = nil
 	return out
 }
@@ -206,7 +241,7 @@ func (c *Core) call(peer, method string, params any, answered func(now time.Time
 
 // Acked returns how far a peer has acknowledged this node's changes.
 func (c *Core) Acked(node string) uint64 {
-	if l := c.links[node]; l != nil {
+	if l := c.links[node]; l != nil && l.of == c.incarnation() {
 		return l.acked
 	}
 	return 0
@@ -219,4 +254,16 @@ func (c *Core) incarnation() uint64 { return c.cfg.DB.Position(c.cfg.Self).Incar
 // another version.
 func unexpected(node string) error {
 	return errs.New(errs.BadParameter, "node %s gave an answer that cannot be read; the nodes may be of different versions", node)
+}
+
+// Busy says what is under way; "" if nothing is.
+func (c *Core) Busy() string {
+	for _, node := range c.peers {
+		for _, ln := range c.links[node].lanes() {
+			if ln.busy != 0 {
+				return fmt.Sprintf("%s to %s", ln.what, node)
+			}
+		}
+	}
+	return ""
 }

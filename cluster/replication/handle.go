@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 
 	"github.com/glassbox-dev/glassbox/internal/errs"
+	"github.com/glassbox-dev/glassbox/internal/sabotage"
 	"github.com/glassbox-dev/glassbox/memdb"
 )
 
@@ -30,6 +31,10 @@ func (s *staging) add(c Chunk) (done bool, err error) {
 	if len(s.snapshot.Rows)+len(c.Rows) > maxStagedRows {
 		*s = staging{}
 		return false, errs.New(errs.TooLarge, "a snapshot has more than %d rows", maxStagedRows)
+	}
+	if len(c.Rows) == 0 && !c.Last {
+		*s = staging{}
+		return false, errs.New(errs.BadParameter, "chunk %d of a snapshot is empty and not the last: it might never end", c.Index)
 	}
 	s.next++
 	s.snapshot.Rows = append(s.snapshot.Rows, c.Rows...)
@@ -99,6 +104,7 @@ func (c *Core) givePull(from string, p Pull) (*Pulled, error) {
 	key := [2]string{from, p.Origin}
 	list := c.given[key]
 	if p.Index == 0 {
+		c.giveUp(from)
 		if delta, ok := c.cfg.DB.Since(p.Origin, p.Have, batchEntries); ok {
 			delta.Changes = cut(delta.Changes, memdb.Change.Size)
 			return &Pulled{Delta: &delta}, nil
@@ -125,6 +131,9 @@ func (c *Core) takePublication(from string, p Publication) (*Heard, error) {
 	}
 	key := [2]string{p.Feed, from}
 	h, known := c.heard[key]
+	if h.incarnation > p.Incarnation {
+		return nil, errs.New(errs.Conflict, "incarnation %d of node %s is over, the %s of %d are known", p.Incarnation, from, p.Feed, h.incarnation)
+	}
 	known = known && h.incarnation == p.Incarnation
 	if !known {
 		h = hearing{p.Incarnation, p.From}
@@ -134,6 +143,9 @@ func (c *Core) takePublication(from string, p Publication) (*Heard, error) {
 		return &Heard{known, h.seq}, nil // asked where we stand
 	}
 	fresh, missed := p.fresh(h.seq)
+	if sabotage.Breaks("take a message twice") {
+		fresh = p.Entries
+	}
 	if len(fresh) > 0 || missed > 0 {
 		c.cfg.OnFeed(p.Feed, from, p.Incarnation, missed, fresh)
 	}

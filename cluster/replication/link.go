@@ -28,6 +28,7 @@ type link struct {
 	incarnation uint64 // the peer's
 
 	changes lane
+	of      uint64    // the incarnation of this node that acked is of
 	acked   uint64    // what the peer has, and has said which claims it knows better ones than
 	known   bool      // it is known where the peer stands
 	probed  bool      // it has answered once
@@ -41,6 +42,7 @@ type link struct {
 	wanted memdb.Digest // what the peer knew when there was something to pull; nil: nothing to do
 	seen   memdb.Digest // what it said last
 	behind []string     // the origins still to be pulled
+	target memdb.Digest // how far
 	staged staging      // of the first of them
 }
 
@@ -110,7 +112,7 @@ func (l *link) failed(now time.Time, ln *lane, err error) {
 	case &l.changes:
 		l.sending = nil
 	case &l.pulls:
-		l.behind, l.staged = nil, staging{}
+		l.stopPulling()
 	}
 	if ln.backoff == 0 {
 		ln.backoff = firstBackoff
@@ -126,8 +128,8 @@ func (l *link) failed(now time.Time, ln *lane, err error) {
 // watermark all is sent again: the answer tells which claims are beaten, and the
 // one to the first time may have been lost.
 func (l *link) begin(at memdb.Position) {
-	l.known, l.acked = true, 0
-	if at.Incarnation == l.c.incarnation() {
+	l.known, l.of, l.acked = true, l.c.incarnation(), 0
+	if at.Incarnation == l.of {
 		l.acked = min(at.Seq, l.c.cfg.DB.Confirmed(l.c.cfg.Self))
 	}
 }
@@ -145,8 +147,13 @@ func (l *link) probe() {
 }
 
 // sendChanges brings the peer this node's changes. The first message may be
-// empty: its answer tells where the peer stands.
+// empty: its answer tells where the peer stands. In a new incarnation of this
+// node the peer gets all anew.
 func (l *link) sendChanges(now time.Time) {
+	if l.known && l.of != l.c.incarnation() {
+		l.begin(memdb.Position{})
+		l.probed, l.told, l.sending = false, 0, nil
+	}
 	switch {
 	case !l.known:
 		l.probe()
@@ -178,15 +185,8 @@ func (l *link) sendChanges(now time.Time) {
 		if !ok {
 			return unexpected(l.node)
 		}
-		l.probed, l.told, l.tellAt = true, p.Confirmed, time.Time{}
-		before := l.acked
-		if err := l.advance(p.Incarnation, p.From+uint64(len(p.Changes)), at); err != nil {
-			return err
-		}
-		if len(p.Changes) > 0 && l.acked == before {
-			return errs.New(errs.Conflict, "node %s has not advanced beyond our change %d", l.node, l.acked)
-		}
-		return nil
+		least := p.From + uint64(min(1, len(p.Changes)))
+		return l.advance(p.Incarnation, p.From+uint64(len(p.Changes)), least, p.Confirmed, at)
 	})
 }
 
@@ -200,9 +200,13 @@ func numbered(items []journal.Item[memdb.Change]) []memdb.Change {
 	return changes
 }
 
-// advance notes what the peer acknowledged of what was sent. A peer that was
-// reset goes back, and gets everything again.
-func (l *link) advance(incarnation, sent uint64, at *Reached) error {
+// advance notes what the peer acknowledged of what was sent in an incarnation,
+// which has to be least if anything was. A peer that was reset goes back, and gets
+// everything again.
+func (l *link) advance(incarnation, sent, least, told uint64, at *Reached) error {
+	if incarnation != l.c.incarnation() {
+		return nil // a new one has begun, in which all is said anew
+	}
 	position := at.Position
 	if position.Incarnation > incarnation {
 		return errs.New(errs.Conflict, "node %s knows a later incarnation of this node, %d", l.node, position.Incarnation)
@@ -213,8 +217,12 @@ func (l *link) advance(incarnation, sent uint64, at *Reached) error {
 	if last := l.c.cfg.DB.Log().Last(); position.Seq > last {
 		return errs.New(errs.Conflict, "node %s says it has our change %d, the last one is %d", l.node, position.Seq, last)
 	}
+	l.probed, l.told, l.tellAt = true, told, time.Time{}
 	l.acked = min(position.Seq, sent)
 	l.c.cfg.OnAcked(l.node, at.Beaten)
+	if l.acked < least {
+		return errs.New(errs.Conflict, "node %s was sent our changes up to %d and says it has %d", l.node, sent, position.Seq)
+	}
 	return nil
 }
 
@@ -240,8 +248,8 @@ func (l *link) sendChunk() {
 		case !chunk.Last:
 			return nil
 		}
-		l.probed, l.told = true, chunk.Confirmed
-		return l.advance(chunk.Position.Incarnation, chunk.Position.Seq, at)
+		seq := chunk.Position.Seq
+		return l.advance(chunk.Position.Incarnation, seq, seq, chunk.Confirmed, at)
 	})
 }
 
@@ -279,32 +287,34 @@ func (l *link) sendFeed(f *feedLane) {
 // lacking names the third origins of which a digest shows more than is known
 // here.
 func (l *link) lacking(theirs memdb.Digest) (origins []string) {
-	mine := l.c.cfg.DB.Digest()
 	for _, origin := range slices.Sorted(maps.Keys(theirs)) {
-		position := theirs[origin]
-		if origin == l.c.cfg.Self || origin == l.node || mine[origin].Covers(position) || l.c.passed[origin] >= position.Incarnation {
-			continue
+		if l.lacks(origin, theirs[origin]) {
+			origins = append(origins, origin)
 		}
-		origins = append(origins, origin)
 	}
 	return origins
 }
 
+func (l *link) lacks(origin string, theirs memdb.Position) bool {
+	return origin != l.c.cfg.Self && origin != l.node && l.c.passed[origin] < theirs.Incarnation &&
+		!l.c.cfg.DB.Position(origin).Covers(theirs)
+}
+
 // pull asks the peer for what it knows more of third origins, one after the
-// other.
+// other. What has come another way meanwhile is not asked for.
 func (l *link) pull(now time.Time) {
-	if len(l.behind) == 0 {
-		if l.wanted == nil {
-			return
-		}
-		l.behind, l.wanted, l.staged = l.lacking(l.wanted), nil, staging{}
-		if len(l.behind) == 0 {
-			return
-		}
+	if len(l.behind) == 0 && l.wanted != nil {
+		l.behind, l.target, l.wanted, l.staged = l.lacking(l.wanted), l.wanted, nil, staging{}
 	}
-	origin := l.behind[0]
-	p := &Pull{Origin: origin, Have: l.c.cfg.DB.Position(origin), Index: l.staged.next}
-	l.say(&l.pulls, "rows of "+origin, PullMethod, p, func(now time.Time, result any) error {
+	for len(l.behind) > 0 && !l.lacks(l.behind[0], l.target[l.behind[0]]) {
+		l.behind, l.staged = l.behind[1:], staging{}
+	}
+	if len(l.behind) == 0 {
+		l.stopPulling()
+		return
+	}
+	p := &Pull{Origin: l.behind[0], Have: l.c.cfg.DB.Position(l.behind[0]), Index: l.staged.next}
+	l.say(&l.pulls, "rows of "+p.Origin, PullMethod, p, func(now time.Time, result any) error {
 		done, err := l.pulled(p, result)
 		if done && err == nil {
 			l.behind, l.staged = l.behind[1:], staging{}
@@ -313,7 +323,10 @@ func (l *link) pull(now time.Time) {
 	})
 }
 
-// pulled takes an answer to a pull; done says that there is no more of this
+// stopPulling gives up what is being pulled, which the next digest begins again.
+func (l *link) stopPulling() { l.behind, l.target, l.staged = nil, nil, staging{} }
+
+// pulled takes an answer to a pull; done says that the peer has no more of this
 // origin. If rows changed so that the chunks do not fit, the next digest begins it
 // again.
 func (l *link) pulled(p *Pull, result any) (done bool, err error) {
@@ -321,13 +334,15 @@ func (l *link) pulled(p *Pull, result any) (done bool, err error) {
 	switch {
 	case !ok || r.Delta == nil && r.Chunk == nil:
 		return false, unexpected(l.node)
+	case !l.lacks(p.Origin, l.target[p.Origin]):
+		return true, nil // it has come another way, or its names were forgotten
 	case r.Delta != nil:
 		a, err := l.c.cfg.DB.Apply(p.Origin, *r.Delta)
 		if err != nil {
 			return false, err
 		}
 		l.c.cfg.OnApplied(p.Origin, a)
-		return len(r.Delta.Changes) == 0 || a.Position == p.Have, nil
+		return a.Position == p.Have, nil
 	case r.Chunk.Origin != p.Origin || r.Chunk.Index != p.Index:
 		return false, errs.New(errs.BadParameter, "node %s was asked for chunk %d of the rows of %s and sent chunk %d of those of %s",
 			l.node, p.Index, p.Origin, r.Chunk.Index, r.Chunk.Origin)

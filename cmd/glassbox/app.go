@@ -97,7 +97,7 @@ func (a *app) root() *cobra.Command {
 	root.AddGroup(&cobra.Group{ID: "run", Title: "Run a cluster:"}, &cobra.Group{ID: "use", Title: "See into it:"})
 	root.AddCommand(a.serve(), a.dev(), a.verify(), a.demo(), a.config(), a.version())
 	a.addOperations(root)
-	root.AddCommand(a.nodes(), a.call())
+	root.AddCommand(a.nodes(), a.subscribe(), a.call())
 	group(root).AddCommand(a.create())
 	root.InitDefaultCompletionCmd() // cobra would add it later, and it would not be strict
 	strictly(root)
@@ -137,10 +137,15 @@ func strictly(cmd *cobra.Command) {
 	}
 }
 
-// exactly demands these arguments.
+// exactly demands these arguments; those in brackets, at the end, may be left
+// out.
 func exactly(names ...string) cobra.PositionalArgs {
+	least := len(names)
+	for least > 0 && strings.HasPrefix(names[least-1], "[") {
+		least--
+	}
 	return func(cmd *cobra.Command, args []string) error {
-		if len(args) == len(names) {
+		if least <= len(args) && len(args) <= len(names) {
 			return nil
 		}
 		want := "no arguments"

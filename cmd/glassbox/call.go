@@ -18,12 +18,7 @@ func (a *app) call() *cobra.Command {
 		Long: "Runs any operation of docs/api.md (`glassbox call rpc.discover` describes them all).\n" +
 			"PARAMS is a JSON object, - to read it from the standard input.",
 		Example: "  glassbox call cluster.status\n  glassbox call process.list '{\"sandbox\":\"demo\"}'",
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) < 1 || len(args) > 2 {
-				return exactly("METHOD", "[PARAMS]")(cmd, args)
-			}
-			return nil
-		},
+		Args:    exactly("METHOD", "[PARAMS]"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			params := map[string]json.RawMessage{}
 			if len(args) == 2 {

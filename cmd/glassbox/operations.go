@@ -60,7 +60,11 @@ func child(parent *cobra.Command, name string) *cobra.Command {
 			return cmd
 		}
 	}
-	cmd := &cobra.Command{Use: name, Short: "Commands on a " + name, GroupID: "use"}
+	short := "Commands on a " + name
+	if name == "registry" {
+		short = "Commands on the registry of names"
+	}
+	cmd := &cobra.Command{Use: name, Short: short, GroupID: "use"}
 	parent.AddCommand(cmd)
 	return cmd
 }
@@ -69,11 +73,11 @@ func child(parent *cobra.Command, name string) *cobra.Command {
 var notFlags = []string{"wait_ms", "follow"}
 
 // operation makes the command of an operation: parameters in capitals are
-// arguments, the others flags.
+// arguments, those in brackets may be left out; the others are flags.
 func (a *app) operation(o *op.Op, words []string) *cobra.Command {
 	var arguments []string
 	for _, word := range words[1:] {
-		arguments = append(arguments, strings.ToLower(word))
+		arguments = append(arguments, strings.ToLower(strings.Trim(word, "[]")))
 	}
 	cmd := &cobra.Command{
 		Use: strings.Join(words, " "), Short: o.Summary, Long: o.Summary + ".\n" + o.Description, Args: exactly(words[1:]...),
@@ -137,8 +141,8 @@ func paramsFrom(cmd *cobra.Command, o *op.Op, arguments, args []string, flags ma
 		params[name] = raw
 		return err
 	}
-	for i, name := range arguments {
-		if err := set(name, args[i]); err != nil {
+	for i, arg := range args {
+		if err := set(arguments[i], arg); err != nil {
 			return nil, err
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -34,11 +35,17 @@ var views = map[string]func(v *view, raw json.RawMessage) error{
 	"sandbox.create":  shown(func(v *view, r memdb.Sandbox) { v.linef("%s is %s on %s", r.ID, r.Status, r.Node); v.why(r.Why) }),
 	"sandbox.destroy": shown(func(v *view, _ json.RawMessage) { v.linef("destroyed") }),
 	"event.list":      shown(showEvents),
+	"pubsub.publish":  shown(showPublished),
 	"fault.cut":       shown(showFault),
 	"fault.delay":     shown(showFault),
 	"fault.drop":      shown(showDropped),
 	"fault.heal":      shown(showHealed),
 	"fault.list":      shown(showFaults),
+
+	"registry.register":   shown(showRegistered),
+	"registry.lookup":     shown(showName),
+	"registry.unregister": shown(func(v *view, _ json.RawMessage) { v.linef("unregistered") }),
+	"registry.list":       shown(showNames),
 }
 
 // view writes for people, and remembers the first error of writing.
@@ -255,10 +262,20 @@ func showProcesses(v *view, l operations.ProcessList) {
 	v.processes(l.Processes)
 }
 
-func (v *view) processes(rows []memdb.Process) {
-	t := newTable("PID", "NODE", "SANDBOX", "CHILD", "TYPE", "STATE", "OS PID", "RESTARTS", "AGE")
+// processes has a column of names only if there are any.
+func (v *view) processes(rows []operations.Process) {
+	head := []string{"PID", "NODE", "SANDBOX", "CHILD", "TYPE", "STATE", "OS PID", "RESTARTS", "AGE"}
+	named := slices.ContainsFunc(rows, func(p operations.Process) bool { return len(p.Names) > 0 })
+	if named {
+		head = append(head, "NAME")
+	}
+	t := newTable(head...)
 	for _, p := range rows {
-		t.add(p.PID, p.Node, p.Sandbox, p.Child, string(p.Type), string(p.State), osPID(p.OSPID), fmt.Sprint(p.Restarts), v.ago(p.Started))
+		cells := []string{p.PID, p.Node, p.Sandbox, p.Child, string(p.Type), string(p.State), osPID(p.OSPID), fmt.Sprint(p.Restarts), v.ago(p.Started)}
+		if named {
+			cells = append(cells, strings.Join(p.Names, ", "))
+		}
+		t.add(cells...)
 	}
 	v.table(t)
 }
@@ -270,8 +287,11 @@ func osPID(pid int) string {
 	return fmt.Sprint(pid)
 }
 
-func showProcess(v *view, p memdb.Process) {
+func showProcess(v *view, p operations.Process) {
 	t := newTable("PID", p.PID)
+	if len(p.Names) > 0 {
+		t.add("name", strings.Join(p.Names, ", "))
+	}
 	t.add("node", p.Node)
 	t.add("sandbox", p.Sandbox)
 	t.add("child", p.Child)
@@ -345,7 +365,11 @@ func showSandbox(v *view, s sandbox.Info) {
 	v.why(row.Why) // on a line of its own, where nothing is cut off
 	if len(s.Processes) > 0 {
 		v.linef("")
-		v.processes(s.Processes)
+		rows := make([]operations.Process, len(s.Processes))
+		for i, p := range s.Processes {
+			rows[i].Process = p
+		}
+		v.processes(rows)
 	}
 	if len(s.History) == 0 {
 		return
@@ -370,12 +394,16 @@ func showEvents(v *view, l operations.EventList) {
 }
 
 // event is one line; columns are wide enough for most, so that lines that come
-// one by one are aligned too.
+// one by one are aligned too. Of a message it shows what it says.
 func (v *view) event(e event.Event) {
 	begin := fmt.Sprintf("%s  %-4s  ", e.Time.Local().Format("15:04:05.000"), printable(e.Node))
 	kind := printable(e.Type)
 	space := strings.Repeat(" ", max(0, 16-utf8.RuneCountInString(kind)))
-	rest := strings.TrimRight(fmt.Sprintf("%s  %s  %s", space, printable(e.Subject), printable(e.Why)), " ")
+	text := e.Why
+	if e.Type == event.Message {
+		text = string(e.Data)
+	}
+	rest := strings.TrimRight(fmt.Sprintf("%s  %s  %s", space, printable(e.Subject), printable(text)), " ")
 	if v.columns > 0 {
 		rest = cut(rest, max(v.columns-utf8.RuneCountInString(begin+kind), minLast))
 	}

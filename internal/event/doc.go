@@ -1,4 +1,5 @@
-// Package event keeps a node's history of what happened in the cluster.
+// Package event keeps a node's history of what happened in the cluster, and,
+// in a log of its own, of the messages that were published to topics.
 //
 // # Usage
 //
@@ -7,6 +8,9 @@
 //	log.Observe(event.Event{Type: "MemberFailed", Subject: "n2"})     // this node's own view
 //	log.Receive("n3", 7, 0, raw)                                      // told by n3
 //	page, err := log.Read(ctx, after, event.Filter{}, 100, true)
+//
+//	topics := event.NewMessages("n1", incarnation, time.Now)
+//	topics.Publish(event.Event{Type: event.Message, Subject: "shop/orders", Data: message})
 //
 // # Guarantees
 //
@@ -18,7 +22,9 @@
 // resume at. What a reader or a node missed is told by an explicit event of
 // type Gap: no history is silently incomplete.
 //
-// The log is bounded; a reader can never slow it.
+// The log is bounded; a reader can never slow it. A reader of one topic that was
+// too slow is told how many messages of all topics went by meanwhile: which of
+// them were its own nobody knows any more.
 //
 // # Debugging
 //

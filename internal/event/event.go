@@ -5,8 +5,11 @@ import (
 	"time"
 )
 
-// Gap is the type of the event that stands for events that were missed.
-const Gap = "Gap"
+// Types that the log itself knows.
+const (
+	Gap     = "Gap"     // stands for events that were missed
+	Message = "Message" // was published to the topic that is its subject
+)
 
 // Event is something that happened, in the past tense.
 type Event struct {
@@ -22,7 +25,7 @@ type Event struct {
 	Incarnation uint64          `json:"incarnation"`
 	Seq         uint64          `json:"seq,omitempty"`
 	Type        string          `json:"type"`
-	Subject     string          `json:"subject"` // the node, sandbox, process or name it is about
+	Subject     string          `json:"subject"` // the node, sandbox, process, name or topic it is about
 	Data        json.RawMessage `json:"data,omitempty"`
 	Why         string          `json:"why,omitempty"`
 }

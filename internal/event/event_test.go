@@ -75,6 +75,47 @@ func TestABoundedHistory(t *testing.T) {
 	require.Equal(t, told(page)[1:], told(read(t, l, page.Events[0].ID, Filter{}, 9)), "the gap's own id is a place to go on")
 }
 
+// TestFromTheEndOfNothing: who began at the end of an empty log, and was too
+// slow then, is told so; who asks for the beginning gets what there is.
+func TestFromTheEndOfNothing(t *testing.T) {
+	l := newLog("n1", 35, 3)
+	end := read(t, l, "now", Filter{}, 9).Next
+	require.Equal(t, "n1.z.0", end)
+	for range 5 {
+		l.Publish(Event{Type: "A"})
+	}
+	page := read(t, l, end, Filter{}, 9)
+	require.Equal(t, Gap, page.Events[0].Type)
+	require.JSONEq(t, `{"missed":2}`, string(page.Events[0].Data))
+	require.Len(t, page.Events, 4)
+	require.Len(t, read(t, l, "", Filter{}, 9).Events, 3)
+	require.Len(t, read(t, l, "n2.z.1", Filter{}, 9).Events, 4, "one gap is enough")
+}
+
+// TestMessages: a log of their own, whose ids are none of the events'.
+func TestMessages(t *testing.T) {
+	l := NewMessages("n1", 35, time.Now, slog.New(slog.DiscardHandler))
+	id := l.Publish(Event{Type: Message, Subject: "a", Data: json.RawMessage(`1`)})
+	require.Equal(t, "n1.m-z.1", id)
+	require.Equal(t, "n1.m-z.2", l.Publish(Event{Type: Message, Subject: "b", Data: json.RawMessage(`2`)}))
+	require.Empty(t, l.Publish(Event{Type: Message, Subject: "b", Data: json.RawMessage(`{`)}))
+	require.Equal(t, []string{"n1.m-z.1 n1 Message a"}, told(read(t, l, "", Filter{Subject: "a"}, 9)))
+	require.Equal(t, []string{"n1.m-z.2 n1 Message b"}, told(read(t, l, id, Filter{}, 9)))
+	for log, id := range map[*Log]string{l: "n1.z.1", newLog("n1", 35, 9): id} {
+		page := read(t, log, id, Filter{}, 9)
+		require.Equal(t, Gap, page.Events[0].Type)
+		require.Contains(t, page.Events[0].Why, "another kind of stream")
+	}
+	for range messageLimit.Entries {
+		l.Publish(Event{Type: Message, Subject: "b", Data: json.RawMessage(`3`)})
+	}
+	l.Receive("n2", 1, 7, nil)
+	page := read(t, l, id, Filter{Subject: "a"}, 10_000)
+	require.Len(t, page.Events, 2)
+	require.Contains(t, page.Events[0].Why, "2 messages are no longer in the history")
+	require.Contains(t, page.Events[1].Why, "7 messages of node n2")
+}
+
 // TestLargeEvents: neither the history nor a page grows without bound.
 func TestLargeEvents(t *testing.T) {
 	l := newLog("n1", 35, 10_000)

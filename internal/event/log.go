@@ -15,11 +15,14 @@ import (
 	"github.com/glassbox-dev/glassbox/internal/jsontext"
 )
 
-// outLimit bounds what is kept for peers that are behind. A peer that was away
-// for longer is told how many events it missed.
-var outLimit = journal.Limits{Entries: 4096, Bytes: 1 << 20}
+// Bounds of what is kept for peers that are behind: a peer that was away for
+// longer is told how much it missed. And of the messages that a node remembers.
+var (
+	outLimit     = journal.Limits{Entries: 4096, Bytes: 1 << 20}
+	messageLimit = journal.Limits{Entries: 4096, Bytes: 4 << 20}
+)
 
-// Bounds in bytes of what a node remembers, and of one page of it.
+// Bounds in bytes of the events that a node remembers, and of one page.
 const (
 	historyBytes = 8 << 20
 	pageBytes    = 1 << 20
@@ -31,9 +34,11 @@ func (e Event) size() int {
 	return fields + len(e.Subject) + len(e.Data) + len(e.Why)
 }
 
-// Log is one node's history of events.
+// Log is one node's history of events, or of messages.
 type Log struct {
 	node string
+	what string // "events" or "messages", for the why of a gap
+	mark string // tells ids of one kind of log from those of the other
 	now  func() time.Time
 	slog *slog.Logger
 
@@ -46,19 +51,35 @@ type Log struct {
 // NewLog returns an empty log of a node that remembers at most history events,
 // and 8 MiB of them.
 func NewLog(node string, incarnation uint64, history int, now func() time.Time, log *slog.Logger) *Log {
+	l := bounded(node, incarnation, outLimit, journal.Limits{Entries: history, Bytes: historyBytes}, now, log)
+	l.what = "events"
+	return l
+}
+
+// NewMessages returns an empty log of the messages that are published to
+// topics. They are kept only for who reads slower than they come, 4096 of them
+// and 4 MiB, and apart from the events, which they would push out of the history.
+func NewMessages(node string, incarnation uint64, now func() time.Time, log *slog.Logger) *Log {
+	l := bounded(node, incarnation, messageLimit, messageLimit, now, log)
+	l.what, l.mark = "messages", "m-"
+	return l
+}
+
+func bounded(node string, incarnation uint64, out, view journal.Limits, now func() time.Time, log *slog.Logger) *Log {
 	return &Log{
 		node: node, now: now, slog: log, incarnation: incarnation,
-		out:  journal.New(outLimit, func(raw json.RawMessage) int { return len(raw) }),
-		view: journal.New(journal.Limits{Entries: history, Bytes: historyBytes}, Event.size),
+		out:  journal.New(out, func(raw json.RawMessage) int { return len(raw) }),
+		view: journal.New(view, Event.size),
 	}
 }
 
 // Out is the sequence of this node's published events, for the peers.
 func (l *Log) Out() *journal.Journal[json.RawMessage] { return l.out }
 
-// Publish records an event of this node and tells all peers. Type, Subject,
-// Data and Why are taken from e.
-func (l *Log) Publish(e Event) {
+// Publish records an event of this node, for all peers, and returns its id in
+// this log. Type, Subject, Data and Why are taken from e. What cannot be written
+// as JSON is logged and left out, and has no id.
+func (l *Log) Publish(e Event) (id string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	e = l.stamp(e)
@@ -66,10 +87,10 @@ func (l *Log) Publish(e Event) {
 	raw, err := jsontext.Marshal(e)
 	if err != nil {
 		l.slog.Error("event not published", "type", e.Type, "subject", e.Subject, "err", err)
-		return
+		return ""
 	}
 	l.out.Append(raw)
-	l.view.Append(e)
+	return l.id(l.view.Append(e))
 }
 
 // Observe records an event that only this node's log shows: how it sees the
@@ -96,7 +117,7 @@ func (l *Log) Receive(origin string, incarnation, missed uint64, raws []json.Raw
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if missed > 0 {
-		gap := l.gap(missed, "%d events of node %s were not received: it published more than it keeps for a peer that is behind", missed, origin)
+		gap := l.gap(missed, "%d %s of node %s were not received: it published more than it keeps for a peer that is behind", missed, l.what, origin)
 		gap.Node, gap.Incarnation = origin, incarnation
 		l.view.Append(gap)
 	}
@@ -128,10 +149,10 @@ func (l *Log) Read(ctx context.Context, after string, f Filter, limit int, wait 
 	if err != nil {
 		return Page{}, err
 	}
-	for {
+	for beginning := after == "" || len(page.Events) > 0; ; beginning = false {
 		items, missed := l.view.TryRead(position, limit)
-		if missed > 0 && position > 0 {
-			gap := l.gap(missed, "%d events are no longer in the history of node %s", missed, l.node)
+		if missed > 0 && !beginning { // who asks for the beginning gets what there is
+			gap := l.gap(missed, "%d %s are no longer in the history of node %s", missed, l.what, l.node)
 			gap.ID = l.id(position + missed)
 			page.Events = append(page.Events, gap)
 		}
@@ -157,7 +178,7 @@ func (l *Log) Read(ctx context.Context, after string, f Filter, limit int, wait 
 }
 
 // boot tells one start of the node from the next in ids.
-func (l *Log) boot() string { return strconv.FormatUint(l.incarnation, 36) }
+func (l *Log) boot() string { return l.mark + strconv.FormatUint(l.incarnation, 36) }
 
 func (l *Log) id(seq uint64) string { return fmt.Sprintf("%s.%s.%d", l.node, l.boot(), seq) }
 
@@ -181,10 +202,10 @@ func (l *Log) position(after string) (uint64, Page, error) {
 	if parts[0] == l.node && parts[1] == l.boot() && seq <= l.view.Last() {
 		return seq, Page{Events: []Event{}}, nil
 	}
-	gap := l.gap(0, "the id %s is of another node or of an earlier start; this is the history of node %s since it started", after, l.node)
+	gap := l.gap(0, "the id %s is of another node, of an earlier start or of another kind of stream; these are the %s of node %s since it started", after, l.what, l.node)
 	gap.ID = l.id(0)
 	return 0, Page{Events: []Event{gap}}, nil
 }
 
-// Last returns how many events the log has shown so far.
+// Last returns how many events, or messages, the log has shown so far.
 func (l *Log) Last() uint64 { return l.view.Last() }

@@ -94,6 +94,23 @@ func EachElement(b []byte, f func(value []byte)) {
 	}
 }
 
+// Depth returns how deep arrays and objects nest in a value: 0 is neither.
+func Depth(b []byte) int {
+	deepest, now := 0, 0
+	for i := 0; i < len(b); i++ {
+		switch b[i] {
+		case '"':
+			i = skipString(b, i) - 1
+		case '{', '[':
+			now++
+			deepest = max(deepest, now)
+		case '}', ']':
+			now--
+		}
+	}
+	return deepest
+}
+
 // Unquote returns a string's content.
 func Unquote(quoted []byte) string {
 	for _, c := range quoted {

@@ -38,3 +38,9 @@ func FuzzScan(f *testing.F) {
 		}
 	})
 }
+
+func TestDepth(t *testing.T) {
+	for text, depth := range map[string]int{`1`: 0, `"[[["`: 0, `[]`: 1, `{"a":[{"b\"]":{}}],"c":[[]]}`: 4} {
+		require.Equal(t, depth, Depth([]byte(text)), text)
+	}
+}

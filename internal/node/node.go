@@ -40,6 +40,7 @@ type Node struct {
 
 	db        *memdb.DB
 	events    *event.Log
+	topics    *event.Log // what is published to them
 	replica   *replica.Replica
 	cluster   *cluster.Cluster
 	faults    *fault.Table // nil if none are allowed
@@ -195,7 +196,9 @@ func (n *Node) wire(secret, token []byte) error {
 	if err != nil {
 		return err
 	}
-	n.events = event.NewLog(n.cfg.Name, uint64(n.started.UnixMilli()), n.cfg.History, time.Now, n.log)
+	boot := uint64(n.started.UnixMilli())
+	n.events = event.NewLog(n.cfg.Name, boot, n.cfg.History, time.Now, n.log)
+	n.topics = event.NewMessages(n.cfg.Name, boot, time.Now, n.log)
 	n.replica = replica.New(replica.Config{
 		Self: n.cfg.Name, DB: n.db, DeadAfter: membership.DeadAfter, Feeds: n.feeds(), OnFeed: n.onFeed, OnName: n.onName, Log: n.log,
 	}, caller{n})
@@ -253,6 +256,9 @@ func (n *Node) publish(e event.Event) {
 // onName tells everybody what happens to this node's names. The replica sends it
 // on by itself.
 func (n *Node) onName(e registry.Event) {
+	if e.Type == registry.NameRegistered && e.Why == "" {
+		e.Why = "by request"
+	}
 	data, err := jsontext.Marshal(operations.NameEventOf(e))
 	if err != nil {
 		n.log.Error("event without its data", "type", e.Type, "subject", e.Claim.Name, "err", err)
@@ -260,16 +266,31 @@ func (n *Node) onName(e registry.Event) {
 	n.events.Publish(event.Event{Type: string(e.Type), Subject: e.Claim.Name, Data: data, Why: e.Why})
 }
 
-// The feeds that go to all nodes.
-const eventFeed = "events"
+// say publishes a message to a topic.
+func (n *Node) say(topic string, message json.RawMessage) (id string) {
+	id = n.topics.Publish(event.Event{Type: event.Message, Subject: topic, Data: message})
+	n.replica.Grew()
+	return id
+}
+
+// The feeds that go to all nodes: what this node tells of itself, and the
+// messages that it publishes for others. Neither waits for the other.
+const (
+	eventFeed = "events"
+	topicFeed = "topics"
+)
 
 func (n *Node) feeds() map[string]*journal.Journal[json.RawMessage] {
-	return map[string]*journal.Journal[json.RawMessage]{eventFeed: n.events.Out()}
+	return map[string]*journal.Journal[json.RawMessage]{eventFeed: n.events.Out(), topicFeed: n.topics.Out()}
 }
 
 // onFeed takes what the peers publish.
-func (n *Node) onFeed(_, origin string, incarnation, missed uint64, entries []json.RawMessage) {
-	n.events.Receive(origin, incarnation, missed, entries)
+func (n *Node) onFeed(feed, origin string, incarnation, missed uint64, entries []json.RawMessage) {
+	log := n.events
+	if feed == topicFeed {
+		log = n.topics
+	}
+	log.Receive(origin, incarnation, missed, entries)
 }
 
 // onFault tells everybody what this node breaks on purpose.

@@ -35,7 +35,7 @@ func worker(t *testing.T, n *nodetest.Node, id string) memdb.Process {
 	t.Helper()
 	list := nodetest.Call[operations.ProcessList](t, n, "process.list", map[string]any{"sandbox": id, "type": "worker"})
 	require.Len(t, list.Processes, 1)
-	return list.Processes[0]
+	return list.Processes[0].Process
 }
 
 // TestASandboxIsOneForTheWholeCluster: it is created through one node on

@@ -50,7 +50,8 @@ type Spec struct {
 	StreamOf string
 	// Timeout is the default when the caller sets none; 0 means DefaultTimeout.
 	Timeout time.Duration
-	// Status is the HTTP status of success; 0 means 200.
+	// Status is the HTTP status of success; 0 means 200. Where it is 201, a
+	// result that says created: false is answered with 200.
 	Status int
 	// Errors lists the kinds it can return besides those every operation can
 	// (bad_parameter, timeout, internal, node_unavailable, not_ready).

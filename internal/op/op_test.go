@@ -223,6 +223,31 @@ func TestTextIsCoercedByTheType(t *testing.T) {
 	require.False(t, o.Takes("moon"))
 }
 
+// TestTextThatIsNoJSON: the error shows how a string is written.
+func TestTextThatIsNoJSON(t *testing.T) {
+	o := Define(Spec{Name: "any.put", Summary: "Echo", Method: "PUT", Path: "/any", Effect: Write, Runs: Anywhere},
+		func(context.Context, struct {
+			Word  string          `json:"word"`
+			Value json.RawMessage `json:"value"`
+		}) (any, error) {
+			return nil, nil
+		})
+	for text, want := range map[string]string{
+		"hello":                        `must be JSON, and "hello" is not; a string is written with its quotes: '"hello"'`,
+		"it's":                         `must be JSON, and "it's" is not; a string is written with its quotes: '"text"'`,
+		"\xff":                         `must be JSON, and "\xff" is not`,
+		"[" + strings.Repeat("x", 100): `must be JSON, and "[` + strings.Repeat("x", 59) + `"… is not; a string is written with its quotes: '"text"'`,
+	} {
+		_, err := o.FromText("value", []string{text})
+		require.ErrorContains(t, err, want)
+	}
+	raw, err := o.FromText("value", []string{`"hello"`})
+	require.NoError(t, err)
+	require.Equal(t, `"hello"`, string(raw))
+	_, err = o.FromText("word", []string{"a\xff"})
+	require.ErrorContains(t, err, `must be UTF-8, and "a\xff" is not`)
+}
+
 func TestErrorsOfHandlersHaveAKind(t *testing.T) {
 	table, _ := pair(t)
 	_, err := invoke(t, table, "panic", `{"name":"x"}`)

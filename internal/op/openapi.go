@@ -3,6 +3,7 @@ package op
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -112,6 +113,11 @@ func (o *Op) openAPIResponses(result *jsonschema.Schema) doc {
 		success["content"].(doc)["text/event-stream"] = doc{"schema": doc{"type": "string"}}
 	}
 	responses := doc{fmt.Sprint(o.SuccessStatus()): success}
+	if created := result.Properties["created"]; created != nil && created.Type == "boolean" && o.Status == http.StatusCreated {
+		repeated := maps.Clone(success)
+		repeated["description"] = "It was so before (`created` is false)"
+		responses[fmt.Sprint(http.StatusOK)] = repeated
+	}
 	for _, kind := range o.errorKinds() {
 		p := kind.Property()
 		key := fmt.Sprint(p.Status)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/glassbox-dev/glassbox/internal/errs"
 	"github.com/glassbox-dev/glassbox/internal/jsontext"
@@ -56,6 +57,9 @@ func fromText(name string, t reflect.Type, text string) (json.RawMessage, error)
 	}
 	switch t.Kind() {
 	case reflect.String:
+		if !utf8.ValidString(text) { // encoding/json would replace what is not, silently
+			return nil, errs.BadParam(name, "must be UTF-8, and %q is not", text)
+		}
 		return jsontext.Marshal(text)
 	case reflect.Bool:
 		if text == "" { // "?follow" alone means yes
@@ -79,11 +83,34 @@ func fromText(name string, t reflect.Type, text string) (json.RawMessage, error)
 		}
 		return jsontext.Marshal(n)
 	default:
-		if !json.Valid([]byte(text)) {
-			return nil, errs.BadParam(name, "must be JSON, not %q", text)
+		switch {
+		case json.Valid([]byte(text)) && utf8.ValidString(text):
+			return json.RawMessage(text), nil
+		case t == reflect.TypeFor[json.RawMessage]():
+			return nil, errs.BadParam(name, "must be JSON, and %s is not; a string is written with its quotes: %s", excerpt(text), quoted(text))
+		default:
+			return nil, errs.BadParam(name, "must be JSON, not %s", excerpt(text))
 		}
-		return json.RawMessage(text), nil
 	}
+}
+
+// excerptBytes is how much of a text an error repeats.
+const excerptBytes = 60
+
+func excerpt(text string) string {
+	if len(text) > excerptBytes {
+		return strconv.Quote(text[:excerptBytes]) + "…"
+	}
+	return strconv.Quote(text)
+}
+
+// quoted shows how a text is written as a JSON string in a shell.
+func quoted(text string) string {
+	if len(text) > excerptBytes || strings.ContainsRune(text, '\'') {
+		text = "text"
+	}
+	raw, _ := jsontext.Marshal(text) // a string always marshals
+	return "'" + string(raw) + "'"
 }
 
 // Takes reports whether the operation has a parameter of this name.

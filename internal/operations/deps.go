@@ -2,6 +2,7 @@ package operations
 
 import (
 	"context"
+	"encoding/json"
 	"log/slog"
 	"time"
 
@@ -26,6 +27,9 @@ type Deps struct {
 	Sandboxes *sandbox.Manager
 	Names     Names
 	Events    *event.Log
+	Topics    *event.Log // the messages published to topics
+	// Say publishes a message to a topic, and returns its id in Topics.
+	Say func(topic string, message json.RawMessage) (id string)
 	// Faults is nil where the node breaks nothing on purpose.
 	Faults *fault.Table
 	// Ready says whether this node has joined; if not, what it waits for.
@@ -48,7 +52,7 @@ type Deps struct {
 // All lists the operations of the table.
 func All(d Deps) []*op.Op {
 	var all []*op.Op
-	for _, ops := range [][]*op.Op{clusterOps(d), nodeOps(d), processOps(d), sandboxOps(d), registryOps(d), eventOps(d), faultOps(d), discoverOps(d)} {
+	for _, ops := range [][]*op.Op{clusterOps(d), nodeOps(d), processOps(d), sandboxOps(d), registryOps(d), topicOps(d), eventOps(d), faultOps(d), discoverOps(d)} {
 		all = append(all, ops...)
 	}
 	return all

@@ -24,8 +24,9 @@ func TestMain(m *testing.M) { nodetest.Main(m) }
 var withoutExample = []string{"event.subscribe", "event.unsubscribe", "node.leave", "fault.cut", "fault.delay", "fault.drop"}
 
 // lifeCycle is the order in which examples that build on each other are run:
-// first what makes the sandbox, then what looks at it, then what ends it.
-var lifeCycle = []string{"sandbox.create", "", "process.logs", "process.kill", "sandbox.destroy"}
+// first what makes the sandbox and the names, then what looks at them, then what
+// ends them.
+var lifeCycle = []string{"sandbox.create", "registry.register", "pubsub.publish", "", "process.logs", "process.kill", "registry.unregister", "sandbox.destroy"}
 
 // TestExamplesAgree runs every example over REST and over JSON-RPC on a real
 // node, and both must say the same.
@@ -33,7 +34,10 @@ func TestExamplesAgree(t *testing.T) {
 	n := nodetest.Start(t, 1)[0]
 	ops := slices.Clone(table(t).Ops())
 	stage := func(o *op.Op) int {
-		return max(slices.Index(lifeCycle, o.Name), 0) + btoi(!slices.Contains(lifeCycle, o.Name))
+		if i := slices.Index(lifeCycle, o.Name); i >= 0 {
+			return i
+		}
+		return slices.Index(lifeCycle, "")
 	}
 	slices.SortStableFunc(ops, func(a, b *op.Op) int { return stage(a) - stage(b) })
 
@@ -59,13 +63,6 @@ func TestExamplesAgree(t *testing.T) {
 	for name, answer := range answers["rpc"] {
 		t.Run(name, func(t *testing.T) { require.Equal(t, answer, answers["rest"][name]) })
 	}
-}
-
-func btoi(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
 }
 
 // runningPID is a worker of the example's sandbox. It waits until its

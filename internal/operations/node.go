@@ -20,12 +20,12 @@ type NodeInfoParams struct {
 // NodeInfo is what a node says of itself.
 type NodeInfo struct {
 	memdb.Node
-	Ready     bool            `json:"ready"`
-	WaitsFor  []string        `json:"waits_for,omitempty"` // what it waits for before it is ready
-	UptimeS   float64         `json:"uptime_s"`
-	Sandboxes int             `json:"sandboxes"` // how many it runs
-	Metrics   Metrics         `json:"metrics"`
-	Processes []memdb.Process `json:"processes,omitempty"`
+	Ready     bool      `json:"ready"`
+	WaitsFor  []string  `json:"waits_for,omitempty"` // what it waits for before it is ready
+	UptimeS   float64   `json:"uptime_s"`
+	Sandboxes int       `json:"sandboxes"` // how many it runs
+	Metrics   Metrics   `json:"metrics"`
+	Processes []Process `json:"processes,omitempty"`
 }
 
 // PingParams is anything.
@@ -102,7 +102,7 @@ func (d Deps) nodeInfo(_ context.Context, in NodeInfoParams) (NodeInfo, error) {
 	if in.Processes {
 		own := keep(view.Processes(), func(row memdb.Process) bool { return row.Node == d.Self })
 		sortBy(own, processKeys["node"])
-		info.Processes = own[:min(len(own), in.ProcessLimit)]
+		info.Processes = d.named(own[:min(len(own), in.ProcessLimit)])
 	}
 	return info, nil
 }

@@ -22,15 +22,21 @@ type ProcessListParams struct {
 	Sandbox string `json:"sandbox" doc:"only those of this sandbox"`
 	State   string `json:"state" enum:"starting,running,stopping,exited,failed" doc:"only those in this state"`
 	Type    string `json:"type" enum:"worker,supervisor" doc:"only those of this type"`
-	Name    string `json:"name" doc:"only the one with this registered name"`
+	Name    string `json:"name" doc:"only the one that holds this name"`
 	Sort    string `json:"sort" enum:"node,sandbox,started" default:"node" doc:"order of the list"`
 	pageParams
 }
 
 // ProcessList is a page of processes.
 type ProcessList struct {
-	Processes []memdb.Process `json:"processes"`
-	Next      string          `json:"next,omitempty"`
+	Processes []Process `json:"processes"`
+	Next      string    `json:"next,omitempty"`
+}
+
+// Process is a process and the names that it holds.
+type Process struct {
+	memdb.Process          // its name is the first of them
+	Names         []string `json:"names,omitempty"` // all of them, sorted
 }
 
 // ProcessParams names a process.
@@ -77,16 +83,21 @@ func processOps(d Deps) []*op.Op {
 			Name: "process.list", Summary: "List the processes of all nodes", Method: http.MethodGet, Path: "/cluster/processes",
 			Command: "ps", Effect: op.Read, Runs: op.Anywhere,
 			Description: "Answered from the rows that every node replicates to all others. Processes of dead nodes are gone, and not listed.",
-			Examples: []op.Example{{
-				Summary: "those of a sandbox", Params: `{"sandbox":"pair"}`, Volatile: []string{"pid", "os_pid", "started"},
-			}},
+			Examples: []op.Example{
+				{Summary: "those of a sandbox", Params: `{"sandbox":"pair"}`, Volatile: []string{"pid", "os_pid", "started"}},
+				{Summary: "the one with a name", Params: `{"name":"shop/printer"}`, Volatile: []string{"pid", "os_pid", "started"}},
+			},
 		}, d.listProcesses),
 		op.Define(op.Spec{
 			Name: "process.info", Summary: "Show a process", Method: http.MethodGet, Path: "/processes/:pid/info",
 			Command: "info PID", Effect: op.Read, Runs: op.OnOwner, Errors: []errs.Kind{errs.NotFound},
 			Examples: []op.Example{{Summary: "one", Params: `{"pid":"${pid}"}`, Volatile: []string{"pid", "os_pid", "started"}}},
-		}, func(_ context.Context, in ProcessParams) (memdb.Process, error) {
-			return d.Sandboxes.Process(in.PID)
+		}, func(_ context.Context, in ProcessParams) (Process, error) {
+			row, err := d.Sandboxes.Process(in.PID)
+			if err != nil {
+				return Process{}, err
+			}
+			return d.named([]memdb.Process{row})[0], nil
 		}, op.Owner(pidOwner)),
 		op.Define(op.Spec{
 			Name: "process.kill", Summary: "End a process and all it started", Method: http.MethodDelete, Path: "/processes/:pid",
@@ -137,18 +148,50 @@ const sortableTime = "2006-01-02T15:04:05.000000000"
 func key(parts ...string) string { return strings.Join(parts, "\x00") }
 
 func (d Deps) listProcesses(_ context.Context, in ProcessListParams) (ProcessList, error) {
-	isNode := func(m cluster.Member) bool { return m.Name == in.Node }
-	if in.Node != "" && !slices.ContainsFunc(d.Members(), isNode) {
-		return ProcessList{}, errs.New(errs.NotFound, "no node %q in this cluster; cluster.status lists them", in.Node)
+	if err := d.knownNode(in.Node); err != nil {
+		return ProcessList{}, err
 	}
-	rows := keep(d.DB.View().Processes(), func(row memdb.Process) bool {
+	view, holder := d.DB.View(), memdb.Claimed{}
+	if in.Name != "" {
+		holder, _ = view.Holder(in.Name)
+	}
+	rows := keep(view.Processes(), func(row memdb.Process) bool {
 		return (in.Node == "" || in.Node == row.Node) && (in.Sandbox == "" || in.Sandbox == row.Sandbox) &&
-			(in.Name == "" || in.Name == row.Name) && (in.State == "" || in.State == string(row.State)) && (in.Type == "" || in.Type == string(row.Type))
+			(in.Name == "" || holder.Confirmed && holder.PID == row.PID) &&
+			(in.State == "" || in.State == string(row.State)) && (in.Type == "" || in.Type == string(row.Type))
 	})
 	order := processKeys[in.Sort]
 	sortBy(rows, order)
 	items, next := page(rows, order, in.pageParams)
-	return ProcessList{items, next}, nil
+	return ProcessList{d.named(items), next}, nil
+}
+
+// knownNode says of a node that it is none; "" is not asked for.
+func (d Deps) knownNode(name string) error {
+	isNode := func(m cluster.Member) bool { return m.Name == name }
+	if name != "" && !slices.ContainsFunc(d.Members(), isNode) {
+		return errs.New(errs.NotFound, "no node %q in this cluster; cluster.status lists them", name)
+	}
+	return nil
+}
+
+// named adds the names that processes hold. Claims have no index by pid, which
+// would take memory for each: all names are looked through once.
+func (d Deps) named(rows []memdb.Process) []Process {
+	list, index := make([]Process, len(rows)), make(map[string]int, len(rows))
+	for i, row := range rows {
+		list[i].Process, index[row.PID] = row, i
+	}
+	if len(rows) == 0 {
+		return list
+	}
+	for claim := range d.DB.View().Holders("", "") {
+		if i, ok := index[claim.PID]; ok && claim.Confirmed {
+			list[i].Names = append(list[i].Names, claim.Name)
+			list[i].Name = list[i].Names[0]
+		}
+	}
+	return list
 }
 
 func (d Deps) readLogs(ctx context.Context, in ProcessLogsParams) (ProcessLogs, error) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/glassbox-dev/glassbox/cluster/registry"
 	"github.com/glassbox-dev/glassbox/internal/errs"
+	"github.com/glassbox-dev/glassbox/internal/jsontext"
 	"github.com/glassbox-dev/glassbox/internal/op"
 	"github.com/glassbox-dev/glassbox/memdb"
 	"github.com/glassbox-dev/glassbox/sandbox"
@@ -29,10 +30,9 @@ type NameParams struct {
 // RegisterParams says what to register.
 type RegisterParams struct {
 	NameParams
-	Value   json.RawMessage `json:"value" doc:"any JSON, at most 64 KiB; none is null"`
+	Value   json.RawMessage `json:"value" doc:"any JSON of at most 64 KiB, nested at most 512 deep; none is null"`
 	PID     string          `json:"pid" doc:"the process that is to hold it; the name goes with it. Without one the node asked holds it"`
 	Replace bool            `json:"replace" doc:"give a name that the same holder has already another value"`
-	Timeout int64           `json:"timeout_ms" default:"5000" min:"1" max:"60000" doc:"how long to wait for all members to acknowledge"`
 }
 
 // LookupParams says which name to look up, and how.
@@ -48,8 +48,8 @@ type NameListParams struct {
 	pageParams
 }
 
-// Name is who holds a name.
-type Name struct {
+// HeldName is who holds a name.
+type HeldName struct {
 	Name       string          `json:"name"`
 	Holder     Holder          `json:"holder"`
 	Value      json.RawMessage `json:"value"`
@@ -65,14 +65,15 @@ type Holder struct {
 
 // Registered is a name and whether this request made it so.
 type Registered struct {
-	Name
-	Created bool `json:"created"` // false: the same holder had it already with the same value
+	HeldName
+	Created  bool `json:"created"`  // false: the same holder had it already
+	Replaced bool `json:"replaced"` // with another value, which has been replaced
 }
 
 // NameList is a page of names, sorted.
 type NameList struct {
-	Names []Name `json:"names"`
-	Next  string `json:"next,omitempty"`
+	Names []HeldName `json:"names"`
+	Next  string     `json:"next,omitempty"`
 }
 
 // NameEvent is the data of an event about a name.
@@ -94,74 +95,89 @@ func NameEventOf(e registry.Event) NameEvent {
 
 func holderOf(c memdb.Claim) Holder { return Holder{c.Node, c.PID} }
 
-func nameOf(c memdb.Claim) Name {
+func nameOf(c memdb.Claim) HeldName {
 	value := c.Value
 	if len(value) == 0 {
 		value = json.RawMessage("null")
 	}
-	return Name{c.Name, holderOf(c), value, c.Epoch, c.Registered()}
+	return HeldName{c.Name, holderOf(c), value, c.Epoch, c.Registered()}
 }
 
 func registryOps(d Deps) []*op.Op {
 	return []*op.Op{
 		op.Define(op.Spec{
 			Name: "registry.register", Summary: "Register a name in the whole cluster", Method: http.MethodPut, Path: "/registry/:name",
-			Command: "registry register NAME", Effect: op.Write, Runs: op.OnOwner, Timeout: 65 * time.Second,
+			Command: "registry register NAME [VALUE]", Effect: op.Write, Runs: op.OnOwner, Status: http.StatusCreated,
 			Description: "The answer comes when all members that are alive, or suspected and not yet judged, have acknowledged it: from then " +
 				"on every lookup on every node finds it. While no member is missing a name has one holder. A name that is held with a pid goes with its " +
-				"process, any name with its node. The same holder may repeat it.",
-			Errors: []errs.Kind{errs.NameTaken, errs.Conflict, errs.NotFound},
-			Examples: []op.Example{{
-				Summary: "a name of the node", Params: `{"name":"shop/cache","value":{"port":6379}}`, Volatile: []string{"registered", "created"},
-			}},
+				"process, any name with its node.\n\n" +
+				"The same holder may repeat it: that is a success with `created: false`, and 200 instead of 201 over REST. Another value is a `conflict`, " +
+				"unless `replace` is given. `name_taken` names the holder. After a `timeout` the claim is withdrawn; look who holds the name.",
+			Errors: []errs.Kind{errs.NameTaken, errs.Conflict},
+			Examples: []op.Example{
+				{Summary: "a name of the node", Params: `{"name":"shop/cache","value":{"port":6379}}`, Volatile: []string{"registered"}},
+				{Summary: "a name of a process", Params: `{"name":"shop/printer","pid":"${pid}"}`, Volatile: []string{"registered", "pid"}},
+			},
 		}, d.register, op.Owner(d.claimant)),
 		op.Define(op.Spec{
 			Name: "registry.lookup", Summary: "Find who holds a name", Method: http.MethodGet, Path: "/registry/:name",
 			Command: "registry lookup NAME", Effect: op.Read, Runs: op.Anywhere,
 			Description: "Answered from what the node knows; it asks the holder only when it does not know yet whether the claim is confirmed. " +
-				"Such an answer may lag behind a write in flight, never behind one that returned.",
-			Errors:   []errs.Kind{errs.NotFound},
-			Examples: []op.Example{{Summary: "one", Params: `{"name":"shop/cache"}`, Volatile: []string{"registered"}}},
-		}, func(ctx context.Context, in LookupParams) (Name, error) {
-			if err := registry.ValidName("name", in.Name); err != nil {
-				return Name{}, err
-			}
-			claim, err := d.Names.Lookup(ctx, in.Name, in.Consistent)
-			if err != nil {
-				return Name{}, err
-			}
-			return nameOf(claim), nil
-		}),
+				"Such an answer may lag behind a write in flight, never behind one that returned. With `consistent` no two answers contradict each other, " +
+				"whoever is asked.",
+			Errors: []errs.Kind{errs.NotFound},
+			Examples: []op.Example{
+				{Summary: "one", Params: `{"name":"shop/cache"}`, Volatile: []string{"registered"}},
+				{Summary: "one, by asking all", Params: `{"name":"shop/printer","consistent":true}`, Volatile: []string{"registered", "pid"}},
+			},
+		}, d.lookup),
 		op.Define(op.Spec{
 			Name: "registry.unregister", Summary: "Give a name up", Method: http.MethodDelete, Path: "/registry/:name",
 			Command: "registry unregister NAME", Effect: op.Destructive, Runs: op.OnOwner, Status: http.StatusNoContent,
-			Description: "Done by its holder's node. The answer comes when all members have acknowledged it.",
+			Description: "Done by its holder's node, whichever is asked. The answer comes when all members have acknowledged it.",
 			Errors:      []errs.Kind{errs.NotFound},
 			Examples:    []op.Example{{Summary: "one", Params: `{"name":"shop/cache"}`}},
-		}, func(ctx context.Context, in NameParams) (*struct{}, error) {
-			return nil, d.Names.Unregister(ctx, in.Name, "by request")
-		}, op.Owner(func(ctx context.Context, in NameParams) (string, error) {
-			if err := registry.ValidName("name", in.Name); err != nil {
-				return "", err
-			}
-			claim, err := d.Names.Lookup(ctx, in.Name, false)
-			return claim.Node, err
+		}, d.unregister, op.Owner(func(ctx context.Context, in NameParams) (string, error) {
+			claim, err := d.lookup(ctx, LookupParams{NameParams: in})
+			return claim.Holder.Node, err
 		})),
 		op.Define(op.Spec{
 			Name: "registry.list", Summary: "List the names that are held", Method: http.MethodGet, Path: "/registry",
 			Command: "registry list", Effect: op.Read, Runs: op.Anywhere,
-			Description: "Names whose claim is not confirmed yet are not among them.",
-			Examples:    []op.Example{{Summary: "those of a shop", Params: `{"prefix":"shop/","limit":10}`, Volatile: []string{"registered"}}},
+			Description: "Names whose claim is not known as confirmed yet are not among them: one that another node registered just now may come some " +
+				"milliseconds later. `registry.lookup` never lags so.",
+			Errors:   []errs.Kind{errs.NotFound},
+			Examples: []op.Example{{Summary: "those of a shop", Params: `{"prefix":"shop/","limit":10}`, Volatile: []string{"registered", "pid"}}},
 		}, d.listNames),
 	}
 }
 
+// maxDepth is how deep a value may nest. encoding/json reads 10,000 levels, and
+// what is stored travels inside of messages: a value near that could be taken
+// here and read by no peer.
+const maxDepth = 512
+
+func validJSON(field string, value json.RawMessage) error {
+	if err := registry.ValidValue(field, value); err != nil {
+		return err
+	}
+	if len(value) > 0 && jsontext.Depth(value) > maxDepth {
+		return errs.BadParam(field, "nested deeper than %d levels; make it flatter", maxDepth)
+	}
+	return nil
+}
+
+// valid is asked for twice: by the node asked, and by the one that `node` names.
+func (in RegisterParams) valid() error {
+	if err := registry.ValidName("name", in.Name); err != nil {
+		return err
+	}
+	return validJSON("value", in.Value)
+}
+
 // claimant is the node that writes the claim: the process's.
 func (d Deps) claimant(_ context.Context, in RegisterParams) (string, error) {
-	if err := registry.ValidName("name", in.Name); err != nil {
-		return "", err
-	}
-	if err := registry.ValidValue("value", in.Value); err != nil {
+	if err := in.valid(); err != nil {
 		return "", err
 	}
 	if in.PID == "" {
@@ -175,26 +191,52 @@ func (d Deps) claimant(_ context.Context, in RegisterParams) (string, error) {
 }
 
 func (d Deps) register(ctx context.Context, in RegisterParams) (Registered, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(in.Timeout)*time.Millisecond)
-	defer cancel()
-	claim, created, err := d.Names.Register(ctx, registry.Register{Name: in.Name, PID: in.PID, Value: compact(in.Value), Replace: in.Replace})
+	if err := in.valid(); err != nil {
+		return Registered{}, err
+	}
+	before, had := d.DB.View().Claim(in.Name, d.Self)
+	claim, changed, err := d.Names.Register(ctx, registry.Register{Name: in.Name, PID: in.PID, Value: compact(in.Value), Replace: in.Replace})
 	if err != nil {
 		return Registered{}, err
 	}
-	return Registered{nameOf(claim), created}, nil
+	replaced := changed && had && before.Stamp == claim.Stamp // a claim keeps its stamp
+	return Registered{nameOf(claim), changed && !replaced, replaced}, nil
 }
 
-// compact makes equal values equal texts; null is no value.
+// compact makes equal values equal texts, in memory of their own: what is kept
+// must not keep the request that it came in. Null is no value.
 func compact(value json.RawMessage) json.RawMessage {
 	var b bytes.Buffer
 	if len(value) == 0 || json.Compact(&b, value) != nil || b.String() == "null" {
 		return nil
 	}
-	return b.Bytes()
+	return bytes.Clone(b.Bytes())
+}
+
+func (d Deps) lookup(ctx context.Context, in LookupParams) (HeldName, error) {
+	if err := registry.ValidName("name", in.Name); err != nil {
+		return HeldName{}, err
+	}
+	claim, err := d.Names.Lookup(ctx, in.Name, in.Consistent)
+	if err != nil {
+		return HeldName{}, err
+	}
+	return nameOf(claim), nil
+}
+
+// unregister answers nothing: HTTP's 204.
+func (d Deps) unregister(ctx context.Context, in NameParams) (*struct{}, error) {
+	if err := registry.ValidName("name", in.Name); err != nil {
+		return nil, err
+	}
+	return nil, d.Names.Unregister(ctx, in.Name, "by request")
 }
 
 func (d Deps) listNames(_ context.Context, in NameListParams) (NameList, error) {
-	list := NameList{Names: []Name{}}
+	if err := d.knownNode(in.Node); err != nil {
+		return NameList{}, err
+	}
+	list := NameList{Names: []HeldName{}}
 	for claim := range d.DB.View().Holders(in.Prefix, in.Cursor) {
 		switch {
 		case !claim.Confirmed || in.Node != "" && claim.Node != in.Node:

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/glassbox-dev/glassbox/testcontainers"
 )
 
 // asCommand makes this test binary the command.
@@ -54,6 +56,23 @@ func TestWithoutDocker(t *testing.T) {
 	require.Contains(t, string(out), "verify: no Docker engine")
 	require.Equal(t, 1, strings.Count(string(out), "\n"), "%s", out)
 }
+
+// TestWithoutMain: tests that need an engine in a package that forgot
+// testcontainers.Main fail. Skipped, nobody would notice.
+func TestWithoutMain(t *testing.T) {
+	if os.Getenv(asForgetful) != "" {
+		testcontainers.Need(t)
+		return
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^TestWithoutMain$", "-test.v")
+	cmd.Env = append(os.Environ(), asForgetful+"=1", "GLASSBOX_REQUIRE=")
+	out, err := cmd.CombinedOutput()
+	require.ErrorContains(t, err, "exit status 1")
+	require.Contains(t, string(out), "call testcontainers.Main(m) in TestMain")
+}
+
+// asForgetful makes a test one that needs an engine.
+const asForgetful = "GLASSBOX_TEST_FORGETFUL"
 
 // TestWithoutReap: a program that would not become a reaper starts no cluster,
 // even where there is an engine. The tests are such a program.

@@ -1,0 +1,64 @@
+//go:build sabotage
+
+package sim
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/glassbox-dev/glassbox/internal/sabotage"
+)
+
+// TestSabotage: each rule that is broken on purpose is noticed within a few seeds.
+func TestSabotage(t *testing.T) {
+	for _, rule := range []string{
+		"apply out of order",
+		"keep the claims of a former life",
+		"forget to withdraw",
+		"skip an acknowledgement",
+		"trust a dial as life",
+		"take a refusal for a death",
+		"refuse on hearsay",
+		"withdraw before the winner confirms",
+		"take a message twice",
+		"forget to look for conflicts",
+		"trust what is not confirmed",
+		"let a name go before all know",
+		"ignore who knows a better claim",
+		"open the joining gate early",
+	} {
+		t.Run(rule, func(t *testing.T) {
+			sabotage.Rule = rule
+			defer func() { sabotage.Rule = "" }()
+			seed, why := caught(t)
+			require.NotEmpty(t, why, "%d seeds, and nobody noticed", *seeds)
+			t.Logf("seed %d: %s", seed, why)
+		})
+	}
+}
+
+// caught returns the first seed with which a rule was seen broken. A core that
+// panics when its rules are broken is noticed too.
+func caught(t *testing.T) (seed uint64, why string) {
+	for seed := range *seeds {
+		nodes := 3 + int(seed%3)
+		func() {
+			defer func() {
+				if p := recover(); p != nil {
+					why = fmt.Sprint("panic: ", p)
+				}
+			}()
+			o, err := Run(Mixed(seed, nodes))
+			require.NoError(t, err)
+			if !o.Passed() {
+				why = o.Broken[0]
+			}
+		}()
+		if why != "" {
+			return seed, why
+		}
+	}
+	return 0, ""
+}
