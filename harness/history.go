@@ -23,8 +23,8 @@ type History struct {
 
 // Loss is something of a node that was to be observed and was not.
 type Loss struct {
-	Node string
-	Why  string
+	Node string `json:"node"`
+	Why  string `json:"why"`
 }
 
 // Formation is one start of a cluster.

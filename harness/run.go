@@ -423,8 +423,7 @@ func (r *run) close(ctx context.Context) error {
 	for _, node := range r.cluster.Names() {
 		log, logErr := r.cluster.Log(context.WithoutCancel(ctx), node)
 		if logErr != nil {
-			r.say("the log of %s cannot be read: %s", node, logErr)
-			r.history.Unread = append(r.history.Unread, Loss{node, logErr.Error()})
+			r.history.Unread = append(r.history.Unread, Loss{node, fmt.Sprintf("its log cannot be read: %s", logErr)})
 			continue
 		}
 		r.logs[node] = log
@@ -486,6 +485,7 @@ func (r *run) report(failure error) *Report {
 	rep := &Report{
 		Scenario: r.scenario.Name, About: r.scenario.About, Target: r.target, Nodes: r.options.Nodes,
 		Began: r.began.UTC(), Took: time.Since(r.began), Ends: r.history.Ends,
+		Unseen: slices.Concat(r.history.Unread, r.history.Unheard),
 	}
 	switch {
 	case errors.Is(failure, context.Canceled):

@@ -86,7 +86,8 @@ func (u unseen) Log(ctx context.Context, node string) (string, error) {
 func TestWhatIsNotObservedIsNotMet(t *testing.T) {
 	t.Parallel()
 	s := mine(nil, "memory_rest", "memory_after", "goroutine_growth", "crashes", "false_deaths")
-	_, got := verdicts(t, s, harness.ProcessOptions{}, func(c harness.Cluster) harness.Cluster { return unseen{c} })
+	r, got := verdicts(t, s, harness.ProcessOptions{}, func(c harness.Cluster) harness.Cluster { return unseen{c} })
+	require.Contains(t, r.Text(), "What could not be observed:\n  n2: its log cannot be read: it is hidden")
 	require.Equal(t, map[string]harness.Verdict{
 		"memory_rest": harness.Missed, "memory_after": harness.Missed, "goroutine_growth": harness.Missed,
 		"crashes": harness.NotMeasured, "false_deaths": harness.Met,
