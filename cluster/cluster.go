@@ -225,7 +225,7 @@ func (c *Cluster) tick(late time.Duration) {
 		late = 0
 	}
 	for name, l := range c.linksByName() {
-		if at := l.lastRead(); !at.IsZero() {
+		if at := l.heard(); !at.IsZero() {
 			c.step(Heard{name, at})
 		}
 	}

@@ -49,7 +49,7 @@ type peer struct {
 	backoff     time.Duration
 	lastAnswer  time.Time     // of its handshake or to our ping
 	lastReached time.Time     // the same, or to a member that told us so
-	lastHeard   time.Time     // bytes of any kind
+	lastHeard   time.Time     // an answer, or bytes within a message
 	longest     time.Duration // of our own pauses since lastAnswer
 	others      time.Duration // of them together, capped
 	rtt         time.Duration

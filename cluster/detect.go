@@ -44,9 +44,9 @@ func (c *Core) suspectAt(p *peer) time.Time { return p.lastAnswer.Add(c.cfg.Susp
 func (c *Core) unanswered(now time.Time, p *peer) bool { return !now.Before(c.suspectAt(p)) }
 
 // deathOf is when a suspect is to be declared dead if nothing more is heard:
-// DeadAfter after its last answer to anybody. Bytes postpone that, since answers
-// may be queued behind them; but by DeadAfter at most, since a process that only
-// talks is as good as dead.
+// DeadAfter after its last answer to anybody. Bytes of a message that has not
+// ended postpone that, since answers may be queued behind it; but by DeadAfter at
+// most, since a process that only talks is as good as dead.
 func (c *Core) deathOf(p *peer) time.Time {
 	heard := earliest(latest(p.lastReached, p.lastHeard), p.lastReached.Add(c.cfg.DeadAfter))
 	return heard.Add(c.cfg.DeadAfter + p.doubt())

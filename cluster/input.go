@@ -54,7 +54,8 @@ type (
 		Incarnation uint64
 		Ready       bool
 	}
-	// Heard is when the newest bytes of any kind came from a peer.
+	// Heard is when the newest bytes came from a peer that ended within a
+	// message: its answers may wait behind the rest.
 	Heard struct {
 		Peer string
 		At   time.Time

@@ -1,7 +1,9 @@
 package cluster
 
 import (
+	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/glassbox-dev/glassbox/rpc"
@@ -14,8 +16,31 @@ type link struct {
 	info Info
 
 	mu      sync.Mutex
-	dialled *rpc.Conn
-	inbound *rpc.Conn
+	dialled end
+	inbound end
+}
+
+// end is this node's end of a connection.
+type end struct {
+	conn *rpc.Conn
+	flow *flow // what it reads
+}
+
+// flow is a connection's bytes as they come. Between two messages nothing waits
+// to come: an answer of the peer would be here. Within one there may be more
+// behind it.
+type flow struct {
+	net.Conn
+	within atomic.Int64 // when the newest bytes came that ended within a message, in Unix nanoseconds; 0: never
+}
+
+// Read notes whether what came ends within a message: messages are lines.
+func (f *flow) Read(b []byte) (int, error) {
+	n, err := f.Conn.Read(b)
+	if n > 0 && b[n-1] != '\n' {
+		f.within.Store(time.Now().UnixNano())
+	}
+	return n, err
 }
 
 // conn returns the connection for this node's own requests, nil if there is
@@ -26,22 +51,22 @@ func (l *link) conn() *rpc.Conn {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.dialled != nil {
-		return l.dialled
+	if l.dialled.conn != nil {
+		return l.dialled.conn
 	}
-	return l.inbound
+	return l.inbound.conn
 }
 
 // add takes a connection in; one it replaces is returned to be closed.
-func (l *link) add(conn *rpc.Conn, dialled bool) (replaced *rpc.Conn) {
+func (l *link) add(e end, dialled bool) (replaced end) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	slot := l.slot(dialled)
-	replaced, *slot = *slot, conn
+	replaced, *slot = *slot, e
 	return replaced
 }
 
-func (l *link) slot(dialled bool) **rpc.Conn {
+func (l *link) slot(dialled bool) *end {
 	if dialled {
 		return &l.dialled
 	}
@@ -54,22 +79,25 @@ func (l *link) remove(conn *rpc.Conn, dialled bool) (was, rest bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	slot := l.slot(dialled)
-	was = *slot == conn
+	was = slot.conn == conn
 	if was {
-		*slot = nil
+		*slot = end{}
 	}
-	return was, l.dialled != nil || l.inbound != nil
+	return was, l.dialled.conn != nil || l.inbound.conn != nil
 }
 
-// lastRead is when the newest bytes came from the peer; zero if it is not
-// connected.
-func (l *link) lastRead() time.Time {
+// heard is when the newest bytes came from the peer that others may wait
+// behind; zero if none did.
+func (l *link) heard() time.Time {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var at time.Time
-	for _, conn := range []*rpc.Conn{l.dialled, l.inbound} {
-		if conn != nil {
-			at = latest(at, conn.LastRead())
+	for _, e := range []end{l.dialled, l.inbound} {
+		if e.conn == nil {
+			continue
+		}
+		if within := e.flow.within.Load(); within != 0 {
+			at = latest(at, time.Unix(0, within))
 		}
 	}
 	return at
@@ -78,11 +106,11 @@ func (l *link) lastRead() time.Time {
 // close closes all connections.
 func (l *link) close(reason error) {
 	l.mu.Lock()
-	conns := []*rpc.Conn{l.dialled, l.inbound}
+	ends := []end{l.dialled, l.inbound}
 	l.mu.Unlock()
-	for _, conn := range conns {
-		if conn != nil {
-			conn.Close(reason)
+	for _, e := range ends {
+		if e.conn != nil {
+			e.conn.Close(reason)
 		}
 	}
 }

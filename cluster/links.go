@@ -46,7 +46,7 @@ func (linkDown) output() {}
 func (hangUp) output()   {}
 
 // connected takes a connection in whose handshake succeeded.
-func (c *Cluster) connected(peer string, conn *rpc.Conn, dialled bool, info Info) error {
+func (c *Cluster) connected(peer string, e end, dialled bool, info Info) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if why := c.core.Refuses(peer, info.Incarnation); why != "" {
@@ -61,7 +61,7 @@ func (c *Cluster) connected(peer string, conn *rpc.Conn, dialled bool, info Info
 		l = &link{peer: peer, info: info}
 		c.links[peer] = l
 	}
-	if replaced := l.add(conn, dialled); replaced != nil {
+	if replaced := l.add(e, dialled); replaced.conn != nil {
 		one := &link{dialled: replaced}
 		c.outbox = append(c.outbox, hangUp{one, errs.New(errs.ConnectionLost, "a newer connection with %s takes its place", peer)})
 	}

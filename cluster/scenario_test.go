@@ -30,7 +30,7 @@ import (
 //	PEER firewalled        n1's dials are refused until it is up; all else goes on
 //	PEER breaks            its connections with n1 are reset
 //	PEER dials             connects to n1 of itself
-//	PEER talks             sends bytes, and answers nothing
+//	PEER talks             sends a message that does not end, and answers nothing
 //	PEER says goodbye
 //	PEER forbids REASON    refuses handshakes
 //	PEER lags, catches up  does not apply n1's changes any more; does

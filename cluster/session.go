@@ -84,7 +84,8 @@ func (c *Cluster) serve(nc net.Conn) {
 	s := &session{c: c, spoke: make(chan struct{})}
 	s.doorman = rpc.NewDoorman(c.id, s)
 	nc, s.identify = c.opts.Breaker.Accept(nc)
-	conn := c.start(nc, s, func(cfg *rpc.Config) {
+	s.flow = &flow{Conn: nc}
+	conn := c.start(s.flow, s, func(cfg *rpc.Config) {
 		cfg.Linger = linger
 		if t, ok := c.opts.Client.(interface{ Trusts(net.Addr) bool }); !ok || !t.Trusts(nc.RemoteAddr()) {
 			cfg.FirstMessage = firstMessage
@@ -119,6 +120,7 @@ func (c *Cluster) start(nc net.Conn, h rpc.Handler, change func(*rpc.Config)) *r
 type session struct {
 	c       *Cluster
 	doorman *rpc.Doorman
+	flow    *flow
 	// identify tells whoever stands between the nodes whose connection it is.
 	identify func(ctx context.Context, peer string) error
 	once     sync.Once
@@ -250,7 +252,7 @@ func (s *session) Admit(_ context.Context, prove rpc.Peer) (any, error) {
 	conn := s.conn
 	s.mu.Unlock()
 	conn.Trust()
-	if err := s.c.connected(prove.Node, conn, false, info); err != nil {
+	if err := s.c.connected(prove.Node, end{conn, s.flow}, false, info); err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
@@ -331,13 +333,14 @@ func (c *Cluster) reach(ctx context.Context, peer, addr string) (*rpc.Conn, erro
 		return nil, err
 	}
 	var proven atomic.Bool
-	conn := c.start(nc, rpc.HandlerFunc(func(ctx context.Context, _ *rpc.Conn, method string, params json.RawMessage) (any, error) {
+	in := &flow{Conn: nc}
+	conn := c.start(in, rpc.HandlerFunc(func(ctx context.Context, _ *rpc.Conn, method string, params json.RawMessage) (any, error) {
 		if !proven.Load() { // whoever listens there may ask once he has shown that he knows the secret
 			return nil, errs.New(errs.Unauthorized, "%s comes after the handshake", method)
 		}
 		return c.answer(ctx, peer, method, params)
 	}), func(*rpc.Config) {})
-	if err := c.greet(ctx, peer, conn, &proven); err != nil {
+	if err := c.greet(ctx, peer, end{conn, in}, &proven); err != nil {
 		conn.Close(err)
 		c.logRefusal("node "+peer, err)
 		return nil, fmt.Errorf("handshake at %s: %w", addr, err)
@@ -351,8 +354,8 @@ func (c *Cluster) dialAddr(ctx context.Context, peer, addr string) (net.Conn, er
 
 // greet is the dialling side's handshake. proven is set once the peer has shown
 // that it knows the secret.
-func (c *Cluster) greet(ctx context.Context, peer string, conn *rpc.Conn, proven *atomic.Bool) error {
-	ack, err := rpc.Greet(ctx, conn, c.id, peer, nil, func(welcome rpc.Peer) (any, error) {
+func (c *Cluster) greet(ctx context.Context, peer string, e end, proven *atomic.Bool) error {
+	ack, err := rpc.Greet(ctx, e.conn, c.id, peer, nil, func(welcome rpc.Peer) (any, error) {
 		proven.Store(true)
 		var body welcomeBody
 		if err := json.Unmarshal(welcome.Body, &body); err != nil {
@@ -368,5 +371,5 @@ func (c *Cluster) greet(ctx context.Context, peer string, conn *rpc.Conn, proven
 	if err := json.Unmarshal(ack.Body, &info); err != nil {
 		return errs.Wrap(errs.BadParameter, err, "node %s says of itself what cannot be read", peer)
 	}
-	return c.connected(peer, conn, true, info)
+	return c.connected(peer, e, true, info)
 }

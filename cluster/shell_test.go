@@ -417,18 +417,54 @@ func TestAOneWayCut(t *testing.T) {
 		settle(3 * time.Second)
 		requireAllDirect(t, n1, n2, n3)
 
-		n3.stop(t) // now there is nobody between them: bytes alone do not keep n2 alive for ever
+		n3.stop(t) // now there is nobody between them: pings alone do not keep n2 alive
 		settle(time.Second)
 		m.Set("n1:1", "n2:1", rpc.Cut)
 		settle(n1.cfg.DeadAfter + n1.cfg.PingEvery)
-		require.Equal(t, Suspect, n1.state("n2"), "its bytes came until it gave n1 up")
-		settle(n1.cfg.DeadAfter)
 		require.Equal(t, Dead, n1.state("n2"))
 		require.Equal(t, Dead, n2.state("n1"))
 		m.Set("n1:1", "n2:1", rpc.Healthy)
 		settle(3 * time.Second)
 		require.Equal(t, Alive, n1.state("n2"))
 		require.Equal(t, Alive, n2.state("n1"))
+	})
+}
+
+// TestWhoHearsNobodyIsDead DeadAfter after its last answer, although its pings
+// and calls still come: nothing waits behind them.
+func TestWhoHearsNobodyIsDead(t *testing.T) {
+	three(t, func(t *testing.T, m *rpc.Memory, n1, n2, n3 *shell) {
+		m.Set("n1:1", "n3:1", rpc.Cut)
+		m.Set("n2:1", "n3:1", rpc.Cut)
+		for range n1.cfg.DeadAfter / (50 * time.Millisecond) {
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			require.Error(t, n3.Call(ctx, "n1", "any", nil, nil))
+			cancel()
+		}
+		settle(10 * time.Millisecond)
+		require.Equal(t, Dead, n1.state("n3"))
+		require.Equal(t, Dead, n2.state("n3"))
+	})
+}
+
+// TestFlow: what counts is whether a message has ended, however it comes.
+func TestFlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		f := &flow{Conn: near}
+		l := &link{dialled: end{conn: &rpc.Conn{}, flow: f}}
+		come := func(text string) time.Time {
+			time.Sleep(time.Second)
+			go func() { _, _ = far.Write([]byte(text)) }()
+			_, err := f.Read(make([]byte, 100))
+			require.NoError(t, err)
+			return l.heard()
+		}
+		require.Zero(t, come("{}\n{}\n"))
+		begun := come("{}\n{")
+		require.WithinDuration(t, time.Now(), begun, 0)
+		require.Equal(t, begun, come("}\n"))
+		require.NoError(t, far.Close())
 	})
 }
 
@@ -516,9 +552,9 @@ func TestLeaveSaysWhoDidNotHear(t *testing.T) {
 func TestWhoLeavesTakesNobodyIn(t *testing.T) {
 	three(t, func(t *testing.T, m *rpc.Memory, n1, n2, _ *shell) {
 		require.NoError(t, n2.Leave(t.Context()))
-		err := n2.connected("n1", nil, false, n1.info())
+		err := n2.connected("n1", end{}, false, n1.info())
 		require.ErrorContains(t, err, "node n2 is leaving")
-		err = n1.connected("n2", nil, false, n2.info())
+		err = n1.connected("n2", end{}, false, n2.info())
 		require.ErrorContains(t, err, "node n2 has said goodbye")
 		n2.dial(Dial{"n1", []string{"n1:1"}})
 		require.Equal(t, Left, n1.state("n2"))

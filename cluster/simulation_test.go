@@ -46,7 +46,6 @@ type simLink struct {
 	incarnation uint64
 	dialled     *simConn
 	inbound     *simConn
-	lastRead    time.Time
 }
 
 type simConn struct{ dialler, acceptor string }
@@ -178,11 +177,6 @@ func (n *simNode) reads(do func()) {
 }
 
 func (n *simNode) tick(late time.Duration) {
-	for _, peer := range n.core.names {
-		if l := n.links[peer]; l != nil {
-			n.give(Heard{peer, l.lastRead})
-		}
-	}
 	if late < tolerance {
 		late = 0
 	}
@@ -265,7 +259,7 @@ func (n *simNode) connected(peer string, conn *simConn, dialled bool, info Info)
 	if *old != nil {
 		n.closes(*old)
 	}
-	*old, l.lastRead = conn, n.s.now
+	*old = conn
 	n.give(Connected{peer, dialled, info})
 }
 
@@ -325,14 +319,10 @@ func (n *simNode) call(peer string, answer func(*simNode) func()) {
 	to := n.s.nodes[peer]
 	n.s.send(n.name, peer, func() {
 		to.reads(func() {
-			if back := to.links[n.name]; back != nil {
-				back.lastRead = n.s.now
-			}
 			then := answer(to)
 			n.s.send(peer, n.name, func() {
 				n.reads(func() {
 					if n.links[peer] == l {
-						l.lastRead = n.s.now
 						then()
 					}
 				})

@@ -2,6 +2,7 @@ package harness
 
 import (
 	"context"
+	"fmt"
 	"time"
 )
 
@@ -20,8 +21,8 @@ const (
 // methods may be called from several goroutines at once.
 //
 // What breaks something returns when that took effect, by this machine's clock:
-// for a kill, when the target itself reported the end; for the rest the last
-// moment before which it certainly had not.
+// the last moment before which it certainly had not. A target that reports when
+// a killed node's process ended returns that instead: an engine takes its time.
 type Cluster interface {
 	Target() Target
 	// Names lists all nodes, running or not.
@@ -80,8 +81,16 @@ type Ending struct {
 	Signal string // "killed"; "" after an exit
 }
 
-// Crashed reports whether nobody asked for such an end: a node that leaves
-// exits with 0, a killed one has the signal.
+// String is it in words.
+func (e Ending) String() string {
+	if e.Signal != "" {
+		return "signal: " + e.Signal
+	}
+	return fmt.Sprintf("exit code %d", e.Code)
+}
+
+// Crashed reports whether it is the end of neither a node that was asked to
+// leave and did, exit code 0, nor of one that was killed.
 func (e Ending) Crashed() bool { return e.Code > 0 || e.Signal != "" && e.Signal != "killed" }
 
 // Memory is a node's resident memory.

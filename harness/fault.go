@@ -2,7 +2,9 @@ package harness
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -32,8 +34,62 @@ const (
 // Fault is one thing done to a cluster, or its end.
 type Fault struct {
 	Action Action
-	Node   string // the victim
-	Link   Link   // of Cut, Delay and Lose; its Node is the victim
+	Node   string // the victim; of Cut, Delay and Lose it is the link's Node
+	Link   Link   // of Cut, Delay and Lose
+}
+
+// check says what is wrong with a fault, nil if nothing is.
+func (f Fault) check() error {
+	switch f.Action {
+	case Kill, Freeze, Leave, Start, Thaw:
+		return f.checkNode()
+	case Heal:
+		if f != (Fault{Action: Heal}) {
+			return errors.New("heal mends all links; it takes no node and no link")
+		}
+		return nil
+	case Cut, Delay, Lose:
+		return f.checkLink()
+	default:
+		return fmt.Errorf("there is no action %q", f.Action)
+	}
+}
+
+func (f Fault) checkNode() error {
+	switch {
+	case f.Node == "":
+		return fmt.Errorf("%s needs a node", f.Action)
+	case f.Link != Link{}:
+		return fmt.Errorf("%s takes no link", f)
+	}
+	return nil
+}
+
+func (f Fault) checkLink() error {
+	l := f.Link
+	switch {
+	case l.Node == "":
+		return fmt.Errorf("%s needs the link's node", f.Action)
+	case f.Node != "" && f.Node != l.Node:
+		return fmt.Errorf("%s: its victim is the link's node, not %s", f, f.Node)
+	case l.Node == l.Peer:
+		return fmt.Errorf("%s: that is no link", f)
+	case !slices.Contains([]Direction{Both, In, Out}, l.direction()):
+		return fmt.Errorf("%s: there is no direction %q; there are %s, %s, %s", f, l.Direction, Both, In, Out)
+	case (f.Action == Delay) != (l.Delay > 0) || l.Delay < 0:
+		return fmt.Errorf("%s with a delay of %s; only delay has one, above 0", f, l.Delay)
+	case (f.Action == Lose) != (l.Loss > 0) || !(l.Loss >= 0 && l.Loss <= 1):
+		return fmt.Errorf("%s with a loss of %g; only lose has one, above 0 and at most 1", f, l.Loss)
+	}
+	return nil
+}
+
+// complete fills the victim of a link's fault in.
+func (f Fault) complete() Fault {
+	if f.Node == "" {
+		f.Node = f.Link.Node
+	}
+	return f
 }
 
 // String says it in a few words: "cut n3 (both) from all".
@@ -66,6 +122,9 @@ func CutOff(node string, d Direction) Fault {
 func CutLink(node, peer string, d Direction) Fault {
 	return Fault{Action: Cut, Node: node, Link: Link{Node: node, Peer: peer, Direction: d}}
 }
+
+// ends reports whether the action ends the node's process, or starts another.
+func (f Fault) ends() bool { return f.Action == Kill || f.Action == Leave || f.Action == Start }
 
 // mends reports whether the action ends faults.
 func (f Fault) mends() bool { return f.Action == Start || f.Action == Thaw || f.Action == Heal }

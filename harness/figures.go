@@ -5,14 +5,15 @@ import (
 	"time"
 )
 
-// Each figure is a function of the history: it returns one sample for each time
-// it could be measured. What was to be seen and never was is infinite.
+// Each figure is a function of the history, for [Objective].Measure: it returns
+// one sample for each time it could be measured. What was to be seen and never
+// was is infinite.
 
 func millis(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-// formationOfAll is how long each start took until all nodes had joined, in
+// Formations is how long each start took until all nodes had joined, in
 // milliseconds.
-func formationOfAll(h *History) []float64 {
+func Formations(h *History) []float64 {
 	var samples []float64
 	for _, f := range h.Formation {
 		worst := 0.0
@@ -24,8 +25,8 @@ func formationOfAll(h *History) []float64 {
 	return samples
 }
 
-// formationOfEach is the same for every node by itself.
-func formationOfEach(h *History) []float64 {
+// Joins is the same for every node by itself.
+func Joins(h *History) []float64 {
 	var samples []float64
 	for _, f := range h.Formation {
 		for _, node := range h.Nodes {
@@ -43,9 +44,9 @@ func (f Formation) took(node string) float64 {
 	return millis(at.Sub(f.Started))
 }
 
-// detection is how long after each fault of an action its victim was known to
+// Detection is how long after each fault of an action its victim was known to
 // have failed, or left, one sample for each observer, in milliseconds.
-func detection(which func(Fault) bool, types ...string) func(*History) []float64 {
+func Detection(which func(Fault) bool, types ...string) func(*History) []float64 {
 	return func(h *History) []float64 {
 		var samples []float64
 		for _, w := range h.Windows {
@@ -66,9 +67,9 @@ func detection(which func(Fault) bool, types ...string) func(*History) []float64
 	}
 }
 
-// recovery is how long after a fault was mended all agreed again, in
+// Recovery is how long after a fault was mended all agreed again, in
 // milliseconds.
-func recovery(which func(Fault) bool) func(*History) []float64 {
+func Recovery(which func(Fault) bool) func(*History) []float64 {
 	return func(h *History) []float64 {
 		var samples []float64
 		for _, w := range h.Windows {
@@ -84,9 +85,9 @@ func recovery(which func(Fault) bool) func(*History) []float64 {
 	}
 }
 
-// success is the share of the calls of a group that succeeded, in percent: one
+// Success is the share of the calls of a group that succeeded, in percent: one
 // sample.
-func success(g callGroup) func(*History) []float64 {
+func Success(g CallGroup) func(*History) []float64 {
 	return func(h *History) []float64 {
 		calls := h.calls(g)
 		if len(calls) == 0 {
@@ -102,8 +103,8 @@ func success(g callGroup) func(*History) []float64 {
 	}
 }
 
-// latency is how long the successful calls of a group took, in milliseconds.
-func latency(g callGroup) func(*History) []float64 {
+// Latency is how long the successful calls of a group took, in milliseconds.
+func Latency(g CallGroup) func(*History) []float64 {
 	return func(h *History) []float64 {
 		var samples []float64
 		for _, c := range h.calls(g) {
@@ -115,36 +116,40 @@ func latency(g callGroup) func(*History) []float64 {
 	}
 }
 
-// indefinite counts the failed calls to live nodes of which the caller cannot
+// Indefinite counts the failed calls to live nodes of which the caller cannot
 // know whether they happened.
-func indefinite(h *History) []float64 {
+func Indefinite(h *History) []float64 {
+	if len(h.Calls) == 0 {
+		return nil
+	}
 	n := 0.0
-	for _, c := range append(h.calls(outside), h.calls(inside)...) {
-		if c.Kind != "" && !c.Definite {
+	for _, c := range h.Calls {
+		if c.Kind != "" && !c.Definite && h.group(c) != ToVictim {
 			n++
 		}
-	}
-	return counted(h, n)
-}
-
-// counted is a count, if calls were made at all.
-func counted(h *History, n float64) []float64 {
-	if h.Ended.IsZero() {
-		return nil
 	}
 	return []float64{n}
 }
 
-// falseDeaths counts the nodes that were taken for failed by somebody without
+// counted is a count, if the run got so far and all that could count was seen:
+// what was not seen may have been one more.
+func counted(h *History, n int, unseen []Loss) []float64 {
+	if h.Ended.IsZero() || n == 0 && len(unseen) > 0 {
+		return nil
+	}
+	return []float64{float64(n)}
+}
+
+// FalseDeaths counts the nodes that were taken for failed by somebody without
 // being the victim of a fault.
-func falseDeaths(h *History) []float64 {
-	n := 0.0
+func FalseDeaths(h *History) []float64 {
+	n := 0
 	for _, s := range h.Sightings {
 		if s.Type == "MemberFailed" && !h.guilty(s) {
 			n++
 		}
 	}
-	return counted(h, n)
+	return counted(h, n, h.Unheard)
 }
 
 // guilty reports whether a fault explains a sighting: one about its victim, or
@@ -159,41 +164,48 @@ func (h *History) guilty(s Sighting) bool {
 	return false
 }
 
-// used returns a figure of the samples at rest or after the run, and growth how
-// much more it was after than at rest, by node.
-func used(after bool, of func(Sample) float64) func(*History) []float64 {
+// Used is a figure of the samples at rest or after the run.
+func Used(after bool, of func(Sample) float64) func(*History) []float64 {
 	return func(h *History) []float64 {
 		var samples []float64
 		for _, s := range h.Samples {
 			if s.After == after {
-				samples = append(samples, of(s))
+				samples = append(samples, s.figure(of))
 			}
 		}
 		return samples
 	}
 }
 
-func growth(of func(Sample) float64) func(*History) []float64 {
+// Growth is how much more a figure was after the run than at rest, by node.
+func Growth(of func(Sample) float64) func(*History) []float64 {
 	return func(h *History) []float64 {
 		before := map[string]float64{}
 		var samples []float64
 		for _, s := range h.Samples {
 			if !s.After {
-				before[s.Node] = of(s)
-			} else if b, ok := before[s.Node]; ok {
-				samples = append(samples, of(s)-b)
+				before[s.Node] = s.figure(of)
+			} else if b, ok := before[s.Node]; ok && !math.IsInf(b, 1) {
+				samples = append(samples, s.figure(of)-b)
+			} else {
+				samples = append(samples, math.Inf(1))
 			}
 		}
 		return samples
 	}
 }
 
-func megabytesOf(s Sample) float64 { return float64(s.Memory.RSS) / 1e6 }
-func chargedOf(s Sample) float64   { return float64(s.Memory.Charged) / 1e6 }
-func goroutinesOf(s Sample) float64 {
-	return float64(s.Goroutines)
+func (s Sample) figure(of func(Sample) float64) float64 {
+	if s.Failed {
+		return math.Inf(1)
+	}
+	return of(s)
 }
-func filesOf(s Sample) float64 { return float64(s.OpenFiles) }
 
-// crashes counts the ends that nobody caused, and the panics.
-func crashes(h *History) []float64 { return counted(h, float64(len(h.Ends))) }
+func megabytesOf(s Sample) float64  { return float64(s.Memory.RSS) / 1e6 }
+func chargedOf(s Sample) float64    { return float64(s.Memory.Charged) / 1e6 }
+func goroutinesOf(s Sample) float64 { return float64(s.Goroutines) }
+func filesOf(s Sample) float64      { return float64(s.OpenFiles) }
+
+// Crashes counts the ends that nobody caused, and the panics.
+func Crashes(h *History) []float64 { return counted(h, len(h.Ends), h.Unread) }

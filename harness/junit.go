@@ -15,6 +15,7 @@ type (
 		Name     string      `xml:"name,attr"`
 		Tests    int         `xml:"tests,attr"`
 		Failures int         `xml:"failures,attr"`
+		Skipped  int         `xml:"skipped,attr"`
 		Seconds  string      `xml:"time,attr"`
 		Cases    []junitCase `xml:"testcase"`
 	}
@@ -22,6 +23,7 @@ type (
 		Class   string        `xml:"classname,attr"`
 		Name    string        `xml:"name,attr"`
 		Failure *junitFailure `xml:"failure,omitempty"`
+		Skipped *struct{}     `xml:"skipped,omitempty"`
 	}
 	junitFailure struct {
 		Message string `xml:"message,attr"`
@@ -37,7 +39,10 @@ func JUnit(reports []*Report) ([]byte, error) {
 		suite := junitSuite{Name: class, Seconds: fmt.Sprintf("%.3f", r.Took.Seconds())}
 		for _, res := range r.Results {
 			c := junitCase{Class: class, Name: res.Name}
-			if res.Verdict == Missed || res.Verdict == NotMeasured {
+			switch res.Verdict {
+			case Shown: // nothing was asked
+				c.Skipped = &struct{}{}
+			case Missed, NotMeasured:
 				c.Failure = &junitFailure{fmt.Sprintf("%s: %s is %s, floor %s, aim %s", res.Verdict, res.About, res.number(res.Worst), res.bound(res.Floor), res.bound(res.Aim))}
 			}
 			suite.add(c)
@@ -57,6 +62,9 @@ func (s *junitSuite) add(c junitCase) {
 	s.Tests++
 	if c.Failure != nil {
 		s.Failures++
+	}
+	if c.Skipped != nil {
+		s.Skipped++
 	}
 	s.Cases = append(s.Cases, c)
 }

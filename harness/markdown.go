@@ -31,6 +31,9 @@ func Markdown(reports []*Report) string {
 		for _, e := range r.Ends {
 			fmt.Fprintf(&b, "- %s: `%s`\n", e.Node, strings.ReplaceAll(e.How, "`", "'"))
 		}
+		for _, l := range r.Unseen {
+			fmt.Fprintf(&b, "- not observed of %s: %s\n", l.Node, l.Why)
+		}
 		b.WriteString("\n")
 	}
 	return b.String()

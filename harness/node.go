@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -53,16 +55,25 @@ func (n *Node) Start(ctx context.Context) error {
 		args = o.Args(n.Name, args)
 	}
 	cmd := exec.Command(o.Binary, args...)
-	cmd.Env, cmd.Stdout, cmd.Stderr = o.Env, log, log
+	cmd.Env, cmd.Stdout, cmd.Stderr = o.environment(), log, log
 	return n.start(cmd)
 }
 
-func (n *Node) start(cmd *exec.Cmd) error {
-	if n.Running() {
-		return fmt.Errorf("start %s: it runs already, as process %d", n.Name, n.PID())
+// environment is the nodes': what this process has been told by variables is
+// not meant for them.
+func (o ProcessOptions) environment() []string {
+	if o.Env != nil {
+		return o.Env
 	}
+	return slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "GLASSBOX_") })
+}
+
+func (n *Node) start(cmd *exec.Cmd) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if n.cmd != nil && !closed(n.ended) {
+		return fmt.Errorf("start %s: it runs already, as process %d", n.Name, n.cmd.Process.Pid)
+	}
 	ended, err := startOwned(cmd)
 	if err != nil {
 		return fmt.Errorf("start %s: %w", n.Name, err)
@@ -80,6 +91,15 @@ func (n *Node) process() (*os.Process, chan struct{}) {
 	return n.cmd.Process, n.ended
 }
 
+func closed(ended <-chan struct{}) bool {
+	select {
+	case <-ended:
+		return true
+	default:
+		return false
+	}
+}
+
 // PID returns the process's id, 0 if it was never started.
 func (n *Node) PID() int {
 	if p, _ := n.process(); p != nil {
@@ -91,15 +111,7 @@ func (n *Node) PID() int {
 // Running reports whether the process has not ended.
 func (n *Node) Running() bool {
 	_, ended := n.process()
-	if ended == nil {
-		return false
-	}
-	select {
-	case <-ended:
-		return false
-	default:
-		return true
-	}
+	return ended != nil && !closed(ended)
 }
 
 // Signal sends a signal to the process.
@@ -169,16 +181,19 @@ func (n *Node) Ended() <-chan struct{} {
 // Ending tells how the process ended, such as "signal: killed" or "exit status
 // 1"; "" while it runs.
 func (n *Node) Ending() string {
-	if n.Running() || n.PID() == 0 {
-		return ""
+	if state := n.state(); state != nil {
+		return state.String()
 	}
-	return n.state().String()
+	return ""
 }
 
-// state is how the process ended; it must have.
+// state is how the process ended, nil if it did not or was never started.
 func (n *Node) state() *os.ProcessState {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if n.cmd == nil || !closed(n.ended) {
+		return nil
+	}
 	return n.cmd.ProcessState
 }
 

@@ -2,6 +2,7 @@ package harness
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"math"
 	"slices"
@@ -54,6 +55,16 @@ type Result struct {
 // Number is a figure; JSON has no word for infinity, so that is null there.
 type Number float64
 
+// UnmarshalJSON reads null as NaN: which of the numbers that JSON does not have
+// it was is lost.
+func (n *Number) UnmarshalJSON(raw []byte) error {
+	if string(raw) == "null" {
+		*n = Number(math.NaN())
+		return nil
+	}
+	return json.Unmarshal(raw, (*float64)(n))
+}
+
 // MarshalJSON writes what is no finite number as null.
 func (n Number) MarshalJSON() ([]byte, error) {
 	if math.IsInf(float64(n), 0) || math.IsNaN(float64(n)) {
@@ -73,13 +84,12 @@ func (o Objective) judge(h *History, target Target) (Result, bool) {
 	if !math.IsNaN(aim) {
 		r.Aim = &aim
 	}
-	samples := o.Measure(h)
-	slices.SortFunc(samples, func(a, b float64) int {
-		if o.Least { // the worst is last
-			a, b = b, a
-		}
-		return cmp.Compare(a, b)
-	})
+	r.judge(o.Measure(h))
+	return r, true
+}
+
+// judge takes the samples in and says how they came out.
+func (r *Result) judge(samples []float64) {
 	r.N = len(samples)
 	if r.N == 0 {
 		nothing := Number(math.NaN())
@@ -87,11 +97,24 @@ func (o Objective) judge(h *History, target Target) (Result, bool) {
 		if r.Aim == nil && r.Floor == nil {
 			r.Verdict = Shown
 		}
-		return r, true
+		return
 	}
-	r.P50, r.P99, r.Worst = quantile(samples, 0.5), quantile(samples, 0.99), quantile(samples, 1)
+	sorted := slices.Clone(samples)
+	slices.SortFunc(sorted, func(a, b float64) int { return cmp.Compare(r.badness(a), r.badness(b)) })
+	r.P50, r.P99, r.Worst = quantile(sorted, 0.5), quantile(sorted, 0.99), quantile(sorted, 1)
 	r.Verdict = r.verdict()
-	return r, true
+}
+
+// badness orders samples: NaN, which is no figure, is as bad as can be.
+func (r *Result) badness(sample float64) float64 {
+	switch {
+	case math.IsNaN(sample):
+		return math.Inf(1)
+	case r.Least:
+		return -sample
+	default:
+		return sample
+	}
 }
 
 func (r Result) verdict() Verdict {
@@ -102,8 +125,11 @@ func (r Result) verdict() Verdict {
 		if bound == nil {
 			continue
 		}
-		worst := float64(r.Worst)
-		if r.Least && worst < *bound || !r.Least && worst > *bound {
+		met := float64(r.Worst) <= *bound // not of NaN, which is no figure
+		if r.Least {
+			met = float64(r.Worst) >= *bound
+		}
+		if !met {
 			return Missed
 		}
 	}

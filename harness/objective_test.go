@@ -29,6 +29,8 @@ func TestVerdicts(t *testing.T) {
 		"at least, met":        {Objective{Least: true, Aims: both(99), Measure: measured(99.5, 100)}, Met, 99.5},
 		"at least, missed":     {Objective{Least: true, Aims: both(99), Measure: measured(100, 98)}, Missed, 98},
 		"not measured":         {Objective{Aims: both(5), Measure: measured()}, NotMeasured, math.NaN()},
+		"no figure":            {Objective{Aims: both(5), Measure: measured(1, math.NaN(), 2)}, Missed, math.NaN()},
+		"no figure, at least":  {Objective{Least: true, Aims: both(5), Measure: measured(9, math.NaN())}, Missed, math.NaN()},
 		"shown":                {Objective{Aims: none, Measure: measured(7)}, Shown, 7},
 		"shown, with no value": {Objective{Aims: none, Measure: measured()}, Shown, math.NaN()},
 	} {
@@ -63,7 +65,7 @@ func TestQuantiles(t *testing.T) {
 func at(ms int) time.Time { return time.Unix(1000, 0).Add(time.Duration(ms) * time.Millisecond) }
 
 // story is a run in which n3 is killed at 1000, known to n1 after 10 ms and to
-// n2 never, and back at 3000; then n1 and n2 cannot talk from 5000 to 6000.
+// n2 never, and back at 3000; then n1 and n2 cannot talk from 5000 to 7200.
 func story() *History {
 	return &History{
 		Nodes: []string{"n1", "n2", "n3"}, Begun: at(0), Ended: at(9000),
@@ -73,7 +75,7 @@ func story() *History {
 		},
 		Windows: []Window{
 			{Fault: Fault{Action: Kill, Node: "n3"}, Begun: at(990), From: at(1000), Mended: at(2000), Over: at(3000), Observers: []string{"n1", "n2"}},
-			{Fault: CutLink("n1", "n2", Both), Begun: at(5000), From: at(5000), Mended: at(6000), Over: at(6500), Observers: []string{"n2", "n3"}},
+			{Fault: CutLink("n1", "n2", Both), Begun: at(5000), From: at(5000), Mended: at(7200), Over: at(7500), Observers: []string{"n2", "n3"}},
 			{Fault: Fault{Action: Freeze, Node: "n3"}, Begun: at(8000), From: at(8000), Observers: []string{"n1"}},
 		},
 		Sightings: []Sighting{
@@ -90,7 +92,9 @@ func story() *History {
 			{"n1", "n3", at(1500), time.Millisecond, "node_unavailable", true}, // to the victim
 			{"n3", "n1", at(1500), time.Millisecond, "node_unavailable", true}, // by way of it
 			{"n1", "n2", at(1500), 3 * time.Millisecond, "", true},
-			{"n2", "n1", at(5500), time.Millisecond, "timeout", false}, // over the broken link
+			{"n2", "n1", at(5500), time.Millisecond, "timeout", false}, // over the broken link, just now
+			{"n1", "n2", at(7000), time.Millisecond, "", true},         // and later
+			{"n2", "n1", at(7100), time.Millisecond, "timeout", false},
 			{"n3", "n1", at(5500), time.Millisecond, "", true},
 			{"n2", "n3", at(4990), 20 * time.Millisecond, "timeout", false}, // begun before, hit by it
 		},
@@ -98,6 +102,7 @@ func story() *History {
 			{Node: "n1", Memory: Memory{RSS: 10_000_000, Charged: 2_000_000}, Goroutines: 10, OpenFiles: 5},
 			{Node: "n1", Memory: Memory{RSS: 12_000_000, Charged: 3_000_000}, Goroutines: 14, OpenFiles: 4, After: true},
 			{Node: "n2", Memory: Memory{RSS: 9_000_000}, After: true}, // not seen at rest
+			{Node: "n3", Failed: true, After: true},
 		},
 	}
 }
@@ -105,26 +110,33 @@ func story() *History {
 func TestFigures(t *testing.T) {
 	h := story()
 	inf := math.Inf(1)
-	require.Equal(t, []float64{200, inf}, formationOfAll(h), "the second start never formed")
-	require.Equal(t, []float64{100, 200, 50, 100, inf, inf}, formationOfEach(h))
-	require.Equal(t, []float64{10, inf}, detection(action(Kill), "MemberFailed")(h), "n2 was never told")
-	require.Equal(t, []float64{inf}, detection(action(Freeze), "MemberFailed")(h))
-	require.Empty(t, detection(action(Leave), "MemberLeft")(h))
-	require.Equal(t, []float64{1000}, recovery(action(Kill))(h))
-	require.Equal(t, []float64{inf}, recovery(action(Freeze))(h), "never mended")
-	require.Equal(t, []float64{50}, success(outside)(h))
-	require.InDelta(t, 66.67, success(inside)(h)[0], 0.01, "n2 to n3 is not about the broken link")
-	require.Equal(t, []float64{0}, success(victim)(h))
-	require.Nil(t, success(victim)(&History{}))
-	require.Equal(t, []float64{3, 1}, latency(inside)(h))
-	require.Equal(t, []float64{2}, indefinite(h), "those to a victim are another matter")
-	require.Equal(t, []float64{3}, falseDeaths(h))
-	require.Nil(t, falseDeaths(&History{}), "no calls were made: nothing was measured")
-	require.Equal(t, []float64{10}, used(false, megabytesOf)(h))
-	require.Equal(t, []float64{3, 0}, used(true, chargedOf)(h))
-	require.Equal(t, []float64{4}, growth(goroutinesOf)(h))
-	require.Equal(t, []float64{-1}, growth(filesOf)(h))
-	require.Equal(t, []float64{0}, crashes(h))
+	require.Equal(t, []float64{200, inf}, Formations(h), "the second start never formed")
+	require.Equal(t, []float64{100, 200, 50, 100, inf, inf}, Joins(h))
+	require.Equal(t, []float64{10, inf}, Detection(action(Kill), "MemberFailed")(h), "n2 was never told")
+	require.Equal(t, []float64{inf}, Detection(action(Freeze), "MemberFailed")(h))
+	require.Empty(t, Detection(action(Leave), "MemberLeft")(h))
+	require.Equal(t, []float64{1000}, Recovery(action(Kill))(h))
+	require.Equal(t, []float64{inf}, Recovery(action(Freeze))(h), "never mended")
+	require.Equal(t, []float64{50}, Success(Outside)(h))
+	require.InDelta(t, 66.67, Success(Inside)(h)[0], 0.01, "n2 to n3 is not about the broken link")
+	require.Equal(t, []float64{0}, Success(ToVictim)(h))
+	require.Nil(t, Success(ToVictim)(&History{}))
+	require.Equal(t, []float64{3, 1}, Latency(Inside)(h))
+	require.Equal(t, []float64{50}, Success(Across)(h))
+	require.Equal(t, []float64{3}, Indefinite(h), "those to a victim are another matter")
+	require.Nil(t, Indefinite(&History{Ended: at(1)}), "no calls were made")
+	require.Equal(t, []float64{3}, FalseDeaths(h))
+	require.Nil(t, FalseDeaths(&History{}), "no calls were made: nothing was measured")
+	require.Equal(t, []float64{10}, Used(false, megabytesOf)(h))
+	require.Equal(t, []float64{3, 0, inf}, Used(true, chargedOf)(h))
+	require.Equal(t, []float64{4, inf, inf}, Growth(goroutinesOf)(h))
+	require.Equal(t, []float64{-1, inf, inf}, Growth(filesOf)(h))
+	require.Equal(t, []float64{0}, Crashes(h))
+	h.Unread, h.Unheard = []Loss{{"n1", "why"}}, []Loss{{"n1", "why"}}
+	require.Nil(t, Crashes(h), "there may have been one")
+	require.Equal(t, []float64{3}, FalseDeaths(h), "at least")
+	h.Sightings = nil
+	require.Nil(t, FalseDeaths(h))
 }
 
 func TestEndings(t *testing.T) {
@@ -172,6 +184,10 @@ func TestReports(t *testing.T) {
 	}
 	require.NoError(t, json.Unmarshal(raw, &back))
 	require.Nil(t, back.Results[0].Worst, "JSON has no word for never")
+	var again Report
+	require.NoError(t, json.Unmarshal(raw, &again))
+	require.True(t, math.IsNaN(float64(again.Results[0].Worst)))
+	require.Equal(t, Number(200), again.Results[0].P50)
 
 	dir := filepath.Join(t.TempDir(), "new")
 	require.NoError(t, Write(dir, []*Report{r, r}))
@@ -186,6 +202,7 @@ func TestReports(t *testing.T) {
 	require.Len(t, suites.Suites, 2)
 	require.Equal(t, len(r.Results)+1, suites.Suites[0].Tests)
 	require.Equal(t, strings.Count(text, "missed")+strings.Count(text, "not measured"), suites.Suites[0].Failures)
+	require.Equal(t, 2, suites.Suites[0].Skipped, "of formation_node and rpc_latency nothing was asked")
 
 	require.False(t, (&Report{}).Passed(), "nothing was asked")
 	good := &Report{Results: []Result{{Name: "a", Verdict: Met}, {Name: "b", Verdict: Shown}}}
@@ -203,11 +220,40 @@ func TestScenariosFit(t *testing.T) {
 	}
 	partition, err := Find("partition")
 	require.NoError(t, err)
-	require.ErrorContains(t, partition.Fits(2), "n3")
+	require.ErrorContains(t, partition.Fits(2), "needs at least 3 nodes, not 2")
 	require.ErrorContains(t, partition.Fits(99), "1 to 32")
+	require.ErrorContains(t, Scenario{Name: "x", Calls: Calls{Every: 1}}.Fits(1), "needs at least 2 nodes, not 1")
 	_, err = Find("nope")
 	require.ErrorContains(t, err, `no scenario "nope"; there are baseline, formation, kill`)
 	require.Equal(t, "cut n3 (both) from all", CutOff("n3", "").String())
 	require.Equal(t, "cut n1 (in) from n2", CutLink("n1", "n2", In).String())
 	require.Equal(t, "heal", Fault{Action: Heal}.String())
+}
+
+// TestStepsAreChecked before anything is started.
+func TestStepsAreChecked(t *testing.T) {
+	link := Link{Node: "n3"}
+	for want, step := range map[string]Step{
+		`no condition "agred"`:                 {When: "agred"},
+		`no action "kil"`:                      {Do: Fault{Action: "kil", Node: "n1"}},
+		"no action \"\"":                       {Do: Fault{Node: "n1"}},
+		"kill needs a node":                    {Do: Fault{Action: Kill}},
+		"kill n1 takes no link":                {Do: Fault{Action: Kill, Node: "n1", Link: link}},
+		"no node and no link":                  {Do: Fault{Action: Heal, Node: "n1"}},
+		"cut needs the link's node":            {Do: Fault{Action: Cut, Node: "n3"}},
+		"not n1":                               {Do: Fault{Action: Cut, Node: "n1", Link: link}},
+		"that is no link":                      {Do: CutLink("n1", "n1", Both)},
+		`no direction "up"`:                    {Do: CutOff("n1", "up")},
+		"with a delay of 0s":                   {Do: Fault{Action: Delay, Link: link}},
+		"with a delay of 1s; only delay":       {Do: Fault{Action: Cut, Link: Link{Node: "n3", Delay: time.Second}}},
+		"with a loss of 0":                     {Do: Fault{Action: Lose, Link: link}},
+		"with a loss of 2":                     {Do: Fault{Action: Lose, Link: Link{Node: "n3", Loss: 2}}},
+		`there can be no node "n99"`:           {Do: Fault{Action: Kill, Node: "n99"}},
+		"scenario x needs at least 4 nodes":    {Do: CutLink("n1", "n4", Both)},
+		"scenario x, step 1: there is no cond": {When: "later", Do: Fault{Action: Kill, Node: "n1"}},
+	} {
+		require.ErrorContains(t, Scenario{Name: "x", Steps: []Step{step}}.Fits(3), want)
+	}
+	require.Equal(t, "n3", Fault{Action: Cut, Link: link}.complete().Node)
+	require.NoError(t, Scenario{Steps: []Step{{Do: Fault{Action: Cut, Link: link}}}}.Fits(3))
 }

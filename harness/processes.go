@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -21,10 +22,10 @@ type ProcessOptions struct {
 	// HTTP and RPC are the nodes' addresses; nil takes free ones of loopback.
 	HTTP, RPC []string
 	Nodes     int      // named n1, n2, …
-	Dir       string   // for the logs; must exist
+	Dir       string   // for the logs, must exist; "" is a folder that Close removes
 	Preset    string   // failure detection: local, lan or wan; "" is lan
 	Flags     []string // further flags of every node
-	Env       []string // the nodes' environment; nil is the harness's own
+	Env       []string // the nodes' environment; nil is the harness's own without GLASSBOX_ variables
 	// Break makes the links breakable: the nodes get --allow-faults.
 	Break bool
 	// Args changes a node's command line, to start it wrongly on purpose.
@@ -38,8 +39,11 @@ type Processes struct {
 	nodes   []*Node
 	started time.Time
 
+	temporary bool // opts.Dir is ours to remove
+
 	mu     sync.Mutex
-	broken map[string]bool // nodes that hold faults
+	broken map[string]bool   // nodes that hold faults
+	logs   map[string]string // kept when the temporary folder was removed
 }
 
 var _ Cluster = (*Processes)(nil)
@@ -52,6 +56,11 @@ func StartProcesses(ctx context.Context, o ProcessOptions) (*Processes, error) {
 	if _, err := os.Stat(o.Binary); err != nil {
 		return nil, fmt.Errorf("the node's binary is missing (make build makes it): %w", err)
 	}
+	for _, addr := range slices.Concat(o.HTTP, o.RPC) {
+		if err := checkFree(addr); err != nil {
+			return nil, err
+		}
+	}
 	if len(o.HTTP) == 0 && len(o.RPC) == 0 {
 		free, err := FreeAddrs(2 * o.Nodes)
 		if err != nil {
@@ -62,7 +71,14 @@ func StartProcesses(ctx context.Context, o ProcessOptions) (*Processes, error) {
 	if len(o.HTTP) != o.Nodes || len(o.RPC) != o.Nodes {
 		return nil, fmt.Errorf("%d and %d addresses for %d nodes; give one of each kind for each, or none", len(o.HTTP), len(o.RPC), o.Nodes)
 	}
-	p := &Processes{opts: o, broken: map[string]bool{}}
+	p := &Processes{opts: o, broken: map[string]bool{}, logs: map[string]string{}}
+	if o.Dir == "" {
+		dir, err := os.MkdirTemp("", "glassbox-nodes-")
+		if err != nil {
+			return nil, fmt.Errorf("a folder for the logs: %w", err)
+		}
+		p.opts.Dir, p.temporary = dir, true
+	}
 	for i, name := range names(o.Nodes) {
 		p.nodes = append(p.nodes, &Node{Name: name, HTTP: o.HTTP[i], RPC: o.RPC[i], cluster: p})
 	}
@@ -75,13 +91,30 @@ func StartProcesses(ctx context.Context, o ProcessOptions) (*Processes, error) {
 	return p, nil
 }
 
-// StartOn returns what starts such clusters, as a scenario needs them. All use
-// the same folder for logs, one after the other.
+// checkFree says so if an address is taken: whoever has it would answer in the
+// node's place.
+func checkFree(addr string) error {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return fmt.Errorf("an address of a node is not free: %w", err)
+	}
+	return l.Close()
+}
+
+// StartOn returns what starts such clusters, as a scenario needs them: it says
+// how many nodes, and whether their links can be broken. All use the same folder
+// for logs, one after the other.
 func StartOn(o ProcessOptions) Starter {
 	return func(ctx context.Context, s Setup) (Cluster, error) {
-		o.Nodes, o.Break = s.Nodes, s.Break
-		o.HTTP, o.RPC = nil, nil
+		if o.Nodes != 0 && o.Nodes != s.Nodes {
+			return nil, fmt.Errorf("%d nodes were asked for in ProcessOptions, but %d are run; say it in Options.Nodes", o.Nodes, s.Nodes)
+		}
+		o := o
+		o.Nodes, o.Break = s.Nodes, o.Break || s.Break
 		for _, node := range names(s.Nodes) { // of the cluster before
+			if o.Dir == "" {
+				break // each has its own
+			}
 			if err := os.Remove(filepath.Join(o.Dir, node+".log")); err != nil && !errors.Is(err, os.ErrNotExist) {
 				return nil, err
 			}
@@ -214,14 +247,19 @@ func (p *Processes) ask(ctx context.Context, node, method string, params map[str
 func (p *Processes) Heal(ctx context.Context) (time.Time, error) {
 	now := time.Now()
 	p.mu.Lock()
-	broken := p.broken
-	p.broken = map[string]bool{}
+	broken := slices.Sorted(maps.Keys(p.broken))
 	p.mu.Unlock()
 	var all error
-	for node := range broken {
+	for _, node := range broken {
 		if n := p.Node(node); n != nil && n.Running() { // the faults of one that ended are over
-			all = errors.Join(all, p.ask(ctx, node, "fault.heal", nil))
+			if err := p.ask(ctx, node, "fault.heal", map[string]any{}); err != nil {
+				all = errors.Join(all, err)
+				continue
+			}
 		}
+		p.mu.Lock()
+		delete(p.broken, node)
+		p.mu.Unlock()
 	}
 	return now, all
 }
@@ -237,14 +275,18 @@ func (p *Processes) HTTP(node string) string {
 // Ending says how a node's process ended; false while it runs.
 func (p *Processes) Ending(node string) (Ending, bool) {
 	n := p.Node(node)
-	if n == nil || n.Running() || n.PID() == 0 {
+	if n == nil {
 		return Ending{}, false
 	}
-	status, ok := n.state().Sys().(syscall.WaitStatus)
+	state := n.state()
+	if state == nil {
+		return Ending{}, false
+	}
+	status, ok := state.Sys().(syscall.WaitStatus)
 	if ok && status.Signaled() {
 		return Ending{Code: -1, Signal: status.Signal().String()}, true
 	}
-	return Ending{Code: n.state().ExitCode()}, true
+	return Ending{Code: state.ExitCode()}, true
 }
 
 // Memory reads a node's VmRSS.
@@ -259,6 +301,11 @@ func (p *Processes) Memory(_ context.Context, node string) (Memory, error) {
 
 // Log returns what a node has logged.
 func (p *Processes) Log(_ context.Context, node string) (string, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if log, kept := p.logs[node]; kept {
+		return log, nil
+	}
 	raw, err := os.ReadFile(filepath.Join(p.opts.Dir, node+".log"))
 	return string(raw), err
 }
@@ -273,5 +320,22 @@ func (p *Processes) Close() error {
 	for range p.nodes {
 		all = errors.Join(all, <-errs)
 	}
-	return all
+	return errors.Join(all, p.tidy())
+}
+
+// tidy removes the folder of the logs if it is ours, and keeps them.
+func (p *Processes) tidy() error {
+	if !p.temporary {
+		return nil
+	}
+	for _, n := range p.nodes {
+		log, err := p.Log(context.Background(), n.Name)
+		if err != nil {
+			continue // it was never started
+		}
+		p.mu.Lock()
+		p.logs[n.Name] = log
+		p.mu.Unlock()
+	}
+	return os.RemoveAll(p.opts.Dir)
 }

@@ -23,6 +23,7 @@ type Report struct {
 	Faults      []FaultReport `json:"faults,omitempty"`
 	FailedCalls []string      `json:"failed_calls,omitempty"` // to live nodes, the first ones
 	Ends        []End         `json:"ends,omitempty"`         // that nobody caused
+	Unseen      []Loss        `json:"unseen,omitempty"`       // logs and events that could not be read
 	Logs        []string      `json:"logs,omitempty"`         // files with the nodes' logs, if it did not pass
 }
 

@@ -39,12 +39,15 @@ type Options struct {
 	// the nodes to agree again; 0 is 30 s.
 	Patience time.Duration
 	// LogDir is where the nodes' logs are written when an objective was missed;
-	// "": nowhere.
+	// "": nowhere. Run, if it is not 0, is in the files' names: which of several
+	// runs this is.
 	LogDir string
+	Run    int
 }
 
 // Run runs a scenario on clusters that start makes, and reports. An error says
-// that it could not be run at all; what was missed is in the report.
+// that it could not be run at all; what was missed is in the report. If ctx ends
+// there are both.
 func Run(ctx context.Context, start Starter, s Scenario, o Options) (*Report, error) {
 	if o.Nodes == 0 {
 		o.Nodes = s.Nodes
@@ -58,7 +61,7 @@ func Run(ctx context.Context, start Starter, s Scenario, o Options) (*Report, er
 	r := &run{scenario: s, options: o, start: start, began: time.Now()}
 	r.history.Nodes = names(o.Nodes)
 	err := r.all(ctx)
-	if r.cluster == nil && err != nil {
+	if err != nil && (r.cluster == nil || r.unfit) {
 		return nil, err
 	}
 	return r.report(err), ctx.Err()
@@ -73,13 +76,18 @@ type run struct {
 
 	cluster Cluster
 	target  Target
+	unfit   bool // a node ended before the first cluster had formed
 	watches []*Watch
 	frozen  map[string]bool
 	history History
 	logs    map[string]string
+
+	saying sync.Mutex // for Progress
 }
 
 func (r *run) say(format string, args ...any) {
+	r.saying.Lock()
+	defer r.saying.Unlock()
 	if r.options.Progress != nil {
 		fmt.Fprintf(r.options.Progress, "%6.1f s  %s\n", time.Since(r.began).Seconds(), fmt.Sprintf(format, args...))
 	}
@@ -103,7 +111,7 @@ func (r *run) all(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, r.close(ctx)) }()
-	if err := r.formed(); err != nil {
+	if err != nil {
 		return err
 	}
 	return r.work(ctx)
@@ -111,6 +119,7 @@ func (r *run) all(ctx context.Context) (err error) {
 
 // form starts a cluster and waits for it.
 func (r *run) form(ctx context.Context) error {
+	first := len(r.history.Formation) == 0
 	c, err := r.start(ctx, Setup{Nodes: r.options.Nodes, Break: slices.ContainsFunc(r.scenario.Steps, func(s Step) bool {
 		return s.Do.Link != Link{}
 	})})
@@ -125,29 +134,17 @@ func (r *run) form(ctx context.Context) error {
 	r.history.Formation = append(r.history.Formation, f)
 	if err != nil {
 		r.say("not formed: %s", err)
-		return err
+		r.unfit = first && len(Running(c)) < r.options.Nodes
+		return fmt.Errorf("the cluster did not form: %w", err)
 	}
-	r.say("%d nodes formed in %.0f ms", r.options.Nodes, formationOfAll(&History{Nodes: r.history.Nodes, Formation: []Formation{f}})[0])
-	return nil
-}
-
-// formed says that the last cluster formed.
-func (r *run) formed() error {
-	last := r.history.Formation[len(r.history.Formation)-1]
-	if len(last.Joined) < r.options.Nodes {
-		return fmt.Errorf("the cluster did not form within %s", r.options.Patience)
-	}
+	r.say("%d nodes formed in %.0f ms", r.options.Nodes, Formations(&History{Nodes: r.history.Nodes, Formation: []Formation{f}})[0])
 	return nil
 }
 
 // work makes the calls and does the steps meanwhile.
 func (r *run) work(ctx context.Context) error {
 	for _, node := range r.cluster.Names() {
-		w, err := WatchNode(ctx, r.cluster, node)
-		if err != nil {
-			return err
-		}
-		r.watches = append(r.watches, w)
+		r.watches = append(r.watches, watchFrom(ctx, r.cluster, node, "")) // since it was started
 	}
 	if err := wait(ctx, r.scenario.Rest); err != nil {
 		return err
@@ -173,7 +170,7 @@ func (r *run) work(ctx context.Context) error {
 		err = r.settle(ctx)
 	}
 	for _, w := range r.watches {
-		r.see(w)
+		r.see(ctx, w)
 	}
 	return err
 }
@@ -190,11 +187,22 @@ func wait(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// see takes over what a watch has seen of the members.
-func (r *run) see(w *Watch) {
+// see ends a watch and takes over what it has seen of the members, and what it
+// has not.
+func (r *run) see(ctx context.Context, w *Watch) {
+	w.Close()
+	if !r.frozen[w.node] && !r.downByFault(w.node) {
+		if err := w.catchUp(ctx); err != nil {
+			r.history.Unheard = append(r.history.Unheard, Loss{w.node, err.Error()})
+		}
+	}
 	for _, e := range w.Events() {
-		if strings.HasPrefix(e.Type, "Member") && e.Node == w.node {
+		switch {
+		case e.Node != w.node:
+		case strings.HasPrefix(e.Type, "Member"):
 			r.history.Sightings = append(r.history.Sightings, Sighting{Observer: w.node, Type: e.Type, Subject: e.Subject, Why: e.Why, At: e.Arrived})
+		case e.Type == "Gap" && !r.history.wasDown(w.node, e.Arrived):
+			r.history.Unheard = append(r.history.Unheard, Loss{w.node, e.Why})
 		}
 	}
 }
@@ -221,11 +229,14 @@ func (r *run) step(ctx context.Context, s Step) error {
 	if err := wait(ctx, s.After); err != nil || s.Do.Action == "" {
 		return err
 	}
-	return r.do(ctx, s.Do)
+	return r.do(ctx, s.Do.complete())
 }
 
 // do does one thing to the cluster, and opens or closes its window.
 func (r *run) do(ctx context.Context, f Fault) error {
+	if how, ended := r.cluster.Ending(f.Node); ended && f.ends() && !r.downByFault(f.Node) {
+		r.history.Ends = append(r.history.Ends, End{f.Node, "ended by itself: " + how.String()})
+	}
 	begun := time.Now()
 	if !f.mends() { // before it is done: calls are overtaken by it
 		r.history.Windows = append(r.history.Windows, Window{Fault: f, Begun: begun, From: begun, Observers: r.observers(f)})
@@ -234,15 +245,16 @@ func (r *run) do(ctx context.Context, f Fault) error {
 	if err != nil {
 		return err
 	}
+	took := time.Since(begun)
 	r.say("%s", f)
-	switch f.Action {
-	case Freeze:
+	r.judgeEnd(f)
+	if f.Action == Freeze {
 		r.frozen[f.Node] = true
-	case Thaw:
+	} else if f.ends() || f.Action == Thaw {
 		delete(r.frozen, f.Node)
 	}
 	if !f.mends() {
-		r.newest().From = at
+		r.newest().From, r.newest().Took = at, took
 		return nil
 	}
 	for i := range r.history.Windows {
@@ -253,15 +265,30 @@ func (r *run) do(ctx context.Context, f Fault) error {
 	return nil
 }
 
-// mendsWindow reports whether an action ends a window's fault.
+// judgeEnd looks whether a node that was ended did so as it was asked to.
+func (r *run) judgeEnd(f Fault) {
+	if f.Action != Kill && f.Action != Leave {
+		return
+	}
+	how, ended := r.cluster.Ending(f.Node)
+	switch {
+	case !ended:
+		r.history.Ends = append(r.history.Ends, End{f.Node, fmt.Sprintf("did not end at %s", f)})
+	case f.Action == Kill && how.Crashed(), f.Action == Leave && how != Ending{}:
+		r.history.Ends = append(r.history.Ends, End{f.Node, fmt.Sprintf("did not end well at %s: %s", f, how)})
+	}
+}
+
+// mendsWindow reports whether an action ends a window's fault. A new start of a
+// node ends all that was done to the one before.
 func (f Fault) mendsWindow(w *Window) bool {
-	switch w.Fault.Action {
-	case Kill, Leave:
-		return f.Action == Start && f.Node == w.Fault.Node
-	case Freeze:
-		return f.Action == Thaw && f.Node == w.Fault.Node
+	switch {
+	case f.Action == Start:
+		return f.Node == w.Fault.Node
+	case f.Action == Thaw:
+		return f.Node == w.Fault.Node && w.Fault.Action == Freeze
 	default:
-		return f.Action == Heal
+		return w.Fault.Link != Link{}
 	}
 }
 
@@ -301,7 +328,7 @@ func (r *run) awaitKnown(ctx context.Context) {
 func (r *run) awaitAgreed(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, r.options.Patience)
 	defer cancel()
-	at, err := WaitAgreed(ctx, r.cluster)
+	at, err := WaitAgreed(ctx, r.cluster, r.up()...)
 	if err != nil {
 		r.say("%s", err)
 		return
@@ -335,11 +362,16 @@ func (r *run) settle(ctx context.Context) error {
 	}
 }
 
-// sample reads what every running node uses.
+// up are the nodes that ought to run.
+func (r *run) up() []string {
+	return slices.DeleteFunc(r.cluster.Names(), r.downByFault)
+}
+
+// sample reads what every node uses that ought to run.
 func (r *run) sample(ctx context.Context, after bool) {
 	var wg sync.WaitGroup
 	var mu sync.Mutex
-	for _, node := range Running(r.cluster) {
+	for _, node := range r.up() {
 		if r.frozen[node] {
 			continue
 		}
@@ -347,9 +379,8 @@ func (r *run) sample(ctx context.Context, after bool) {
 			s, err := r.used(ctx, node)
 			if err != nil {
 				r.say("what %s uses cannot be read: %s", node, err)
-				return
 			}
-			s.After = after
+			s.Node, s.Failed, s.After = node, err != nil, after
 			mu.Lock()
 			defer mu.Unlock()
 			r.history.Samples = append(r.history.Samples, s)
@@ -371,13 +402,13 @@ func (r *run) used(ctx context.Context, node string) (Sample, error) {
 		return Sample{}, err
 	}
 	memory, err := r.cluster.Memory(ctx, node)
-	return Sample{Node: node, At: time.Now(), Memory: memory, Goroutines: info.Metrics.Goroutines, OpenFiles: info.Metrics.OpenFiles}, err
+	return Sample{At: time.Now(), Memory: memory, Goroutines: info.Metrics.Goroutines, OpenFiles: info.Metrics.OpenFiles}, err
 }
 
 // close ends the cluster and looks how the nodes ended.
 func (r *run) close(ctx context.Context) error {
 	for _, w := range r.watches {
-		w.Close()
+		w.Close() // if the work was never finished
 	}
 	if ctx.Err() == nil {
 		_, _ = r.cluster.Heal(ctx) // what cannot be healed ends with the nodes
@@ -392,7 +423,7 @@ func (r *run) close(ctx context.Context) error {
 	for _, node := range r.cluster.Names() {
 		log, logErr := r.cluster.Log(context.WithoutCancel(ctx), node)
 		if logErr != nil {
-			r.say("the log of %s cannot be read: %s", node, logErr)
+			r.history.Unread = append(r.history.Unread, Loss{node, fmt.Sprintf("its log cannot be read: %s", logErr)})
 			continue
 		}
 		r.logs[node] = log
@@ -420,12 +451,14 @@ func (r *run) endings() map[string]Ending {
 func (r *run) judgeEnds(before, after map[string]Ending) {
 	for _, node := range r.cluster.Names() {
 		early, ended := before[node]
-		late := after[node]
+		late, closed := after[node]
 		switch {
 		case ended && !r.downByFault(node):
-			r.history.Ends = append(r.history.Ends, End{node, fmt.Sprintf("ended by itself: exit code %d %s", early.Code, early.Signal)})
-		case !ended && (late.Code != 0 || late.Signal != ""):
-			r.history.Ends = append(r.history.Ends, End{node, fmt.Sprintf("did not end well when asked to: exit code %d %s", late.Code, late.Signal)})
+			r.history.Ends = append(r.history.Ends, End{node, "ended by itself: " + early.String()})
+		case !ended && !closed:
+			r.history.Ends = append(r.history.Ends, End{node, "did not end when asked to"})
+		case !ended && late != Ending{}:
+			r.history.Ends = append(r.history.Ends, End{node, "did not end well when asked to: " + late.String()})
 		}
 	}
 }
@@ -452,8 +485,12 @@ func (r *run) report(failure error) *Report {
 	rep := &Report{
 		Scenario: r.scenario.Name, About: r.scenario.About, Target: r.target, Nodes: r.options.Nodes,
 		Began: r.began.UTC(), Took: time.Since(r.began), Ends: r.history.Ends,
+		Unseen: slices.Concat(r.history.Unread, r.history.Unheard),
 	}
-	if failure != nil && !errors.Is(failure, context.Canceled) {
+	switch {
+	case errors.Is(failure, context.Canceled):
+		rep.Failure = "interrupted"
+	case failure != nil:
 		rep.Failure = failure.Error()
 	}
 	for _, o := range r.scenario.Objectives {
@@ -464,7 +501,7 @@ func (r *run) report(failure error) *Report {
 	rep.FailedCalls = r.failedCalls()
 	for _, w := range r.history.Windows {
 		rep.Faults = append(rep.Faults, FaultReport{
-			Fault: w.Fault.String(), AtMS: millis(w.From.Sub(r.began)), CallMS: millis(w.From.Sub(w.Begun)), Told: r.told(w),
+			Fault: w.Fault.String(), AtMS: millis(w.From.Sub(r.began)), CallMS: millis(w.Took), Told: r.told(w),
 		})
 	}
 	if !rep.Passed() && r.options.LogDir != "" {
@@ -491,7 +528,7 @@ const maxFailedCalls = 20
 func (r *run) failedCalls() []string {
 	var failed []string
 	for _, c := range r.history.Calls {
-		if c.Kind == "" || r.history.group(c) == victim || len(failed) == maxFailedCalls {
+		if c.Kind == "" || r.history.group(c) == ToVictim || len(failed) == maxFailedCalls {
 			continue
 		}
 		failed = append(failed, fmt.Sprintf("%s by way of %s to %s at %.0f ms after %.0f ms (definite: %t)",
@@ -503,6 +540,10 @@ func (r *run) failedCalls() []string {
 // writeLogs writes what the nodes logged, and the events they told, a JSON text
 // a line; it returns the files.
 func (r *run) writeLogs() []string {
+	prefix := fmt.Sprintf("%s-%s-", r.target, r.scenario.Name)
+	if r.options.Run > 0 {
+		prefix += fmt.Sprintf("%d-", r.options.Run)
+	}
 	content := map[string]string{}
 	for _, node := range r.history.Nodes {
 		content[node+".log"] = r.logs[node]
@@ -517,7 +558,7 @@ func (r *run) writeLogs() []string {
 	}
 	var files []string
 	for _, name := range slices.Sorted(maps.Keys(content)) {
-		file := filepath.Join(r.options.LogDir, fmt.Sprintf("%s-%s-%s", r.target, r.scenario.Name, name))
+		file := filepath.Join(r.options.LogDir, prefix+name)
 		err := os.MkdirAll(r.options.LogDir, 0o755)
 		if err == nil {
 			err = os.WriteFile(file, []byte(content[name]), 0o644)

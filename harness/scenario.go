@@ -29,7 +29,7 @@ type Scenario struct {
 // Calls is a workload: every node is asked to call every other one, again and
 // again.
 type Calls struct {
-	Every   time.Duration // between two calls by way of one node
+	Every   time.Duration // between two calls by way of one node; 0: none are made
 	Timeout time.Duration // each call's
 }
 
@@ -61,14 +61,45 @@ func (s Scenario) Fits(nodes int) error {
 	if nodes < 1 || nodes > MaxNodes {
 		return fmt.Errorf("1 to %d nodes, not %d", MaxNodes, nodes)
 	}
-	for _, step := range s.Steps {
-		for _, name := range []string{step.Do.Node, step.Do.Link.Peer} {
-			if name != "" && !slices.Contains(names(nodes), name) {
-				return fmt.Errorf("scenario %s does something to %s, so it needs more than %d nodes", s.Name, name, nodes)
-			}
+	needs := 1
+	if s.Calls.Every > 0 {
+		needs = 2 // one to call the other
+	}
+	for i, step := range s.Steps {
+		n, err := step.check()
+		if err != nil {
+			return fmt.Errorf("scenario %s, step %d: %w", s.Name, i+1, err)
 		}
+		needs = max(needs, n)
+	}
+	if nodes < needs {
+		return fmt.Errorf("scenario %s needs at least %d nodes, not %d", s.Name, needs, nodes)
 	}
 	return nil
+}
+
+// check says what is wrong with a step, or how many nodes it needs.
+func (s Step) check() (needs int, err error) {
+	if !slices.Contains([]Condition{"", Known, Agreed}, s.When) {
+		return 0, fmt.Errorf("there is no condition %q; there are %s and %s", s.When, Known, Agreed)
+	}
+	if s.Do == (Fault{}) {
+		return 0, nil // it only waits
+	}
+	if err := s.Do.check(); err != nil {
+		return 0, err
+	}
+	for _, node := range []string{s.Do.Node, s.Do.Link.Node, s.Do.Link.Peer} {
+		if node == "" {
+			continue
+		}
+		i := slices.Index(names(MaxNodes), node)
+		if i < 0 {
+			return 0, fmt.Errorf("there can be no node %q; they are n1 to n%d", node, MaxNodes)
+		}
+		needs = max(needs, i+1)
+	}
+	return needs, nil
 }
 
 // MaxNodes is the most nodes a cluster of the harness can have.

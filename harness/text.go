@@ -91,6 +91,11 @@ func (r *Report) Text() string {
 		ends = append(ends, e.Node+": "+e.How)
 	}
 	list("Ends that nobody caused:", ends)
+	var unseen []string
+	for _, l := range r.Unseen {
+		unseen = append(unseen, l.Node+": "+l.Why)
+	}
+	list("What could not be observed:", unseen)
 	list("Logs:", r.Logs)
 	return b.String()
 }

@@ -16,7 +16,7 @@ type Event struct {
 	Subject string          `json:"subject"`
 	Data    json.RawMessage `json:"data"`
 	Why     string          `json:"why"`
-	Arrived time.Time       `json:"-"`
+	Arrived time.Time       `json:"arrived"`
 }
 
 // Watch is a node's stream of events, recorded as it comes. When the node is
@@ -44,29 +44,27 @@ func WatchNode(ctx context.Context, c Cluster, node string) (*Watch, error) {
 	if err := Client(c, node).Call(ctx, "event.list", map[string]any{"after": "now"}, &now); err != nil {
 		return nil, fmt.Errorf("watch %s: %w", node, err)
 	}
+	return watchFrom(ctx, c, node, now.Next), nil
+}
+
+// watchFrom follows a node's events from behind an id on; "" is the beginning of
+// its history.
+func watchFrom(ctx context.Context, c Cluster, node, after string) *Watch {
 	ctx, cancel := context.WithCancel(ctx)
-	w := &Watch{cluster: c, node: node, after: now.Next, changed: make(chan struct{}), cancel: cancel, ended: make(chan struct{})}
+	w := &Watch{cluster: c, node: node, after: after, changed: make(chan struct{}), cancel: cancel, ended: make(chan struct{})}
 	go func() {
 		defer close(w.ended)
 		w.follow(ctx)
 	}()
-	return w, nil
+	return w
 }
 
 // follow records until ctx ends. Why a stream was lost does not matter here: the
 // node is killed, frozen or cut off on purpose.
 func (w *Watch) follow(ctx context.Context) {
 	for ctx.Err() == nil {
-		w.mu.Lock()
-		after := w.after
-		w.mu.Unlock()
-		_ = Client(w.cluster, w.node).Stream(ctx, "event.list", map[string]any{"after": after}, func(_ string, raw json.RawMessage) error {
-			e := Event{Arrived: time.Now()}
-			if err := json.Unmarshal(raw, &e); err != nil {
-				return err
-			}
-			w.add(e)
-			return nil
+		_ = Client(w.cluster, w.node).Stream(ctx, "event.list", w.behind(), func(_ string, raw json.RawMessage) error {
+			return w.add(raw)
 		})
 		select {
 		case <-time.After(rewatchAfter):
@@ -75,12 +73,42 @@ func (w *Watch) follow(ctx context.Context) {
 	}
 }
 
-func (w *Watch) add(e Event) {
+// catchUp reads what a watch that was closed has not seen, up to now.
+func (w *Watch) catchUp(ctx context.Context) error {
+	for {
+		page, err := Client(w.cluster, w.node).Page(ctx, "event.list", w.behind())
+		if err != nil {
+			return fmt.Errorf("its newest events cannot be read: %w", err)
+		}
+		for _, raw := range page.Items {
+			if err := w.add(raw); err != nil {
+				return err
+			}
+		}
+		if len(page.Items) == 0 {
+			return nil
+		}
+	}
+}
+
+// behind are the parameters of a read behind what was seen.
+func (w *Watch) behind() map[string]any {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return map[string]any{"after": w.after}
+}
+
+func (w *Watch) add(raw json.RawMessage) error {
+	e := Event{Arrived: time.Now()}
+	if err := json.Unmarshal(raw, &e); err != nil {
+		return err
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.events, w.after = append(w.events, e), e.ID
 	close(w.changed)
 	w.changed = make(chan struct{})
+	return nil
 }
 
 // Events returns what has arrived so far.

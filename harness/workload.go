@@ -39,9 +39,6 @@ func (w *calling) run(ctx context.Context) {
 // callEvery starts a call at each tick, whether the one before has been answered
 // or not: a slow node must not make fewer calls fail.
 func (w *calling) callEvery(ctx context.Context, caller string, callees []string) {
-	if len(callees) == 0 {
-		callees = []string{caller}
-	}
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	tick := time.NewTicker(w.what.Every)

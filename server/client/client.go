@@ -36,10 +36,10 @@ type Client struct {
 
 // request and response are JSON-RPC 2.0.
 type request struct {
-	Version string `json:"jsonrpc"`
-	ID      int    `json:"id"`
-	Method  string `json:"method"`
-	Params  any    `json:"params,omitempty"`
+	Version string          `json:"jsonrpc"`
+	ID      int             `json:"id"`
+	Method  string          `json:"method"`
+	Params  json.RawMessage `json:"params,omitempty"`
 }
 
 type response struct {
@@ -51,10 +51,18 @@ type response struct {
 	} `json:"error"`
 }
 
-// Call runs an operation. result is a pointer to unmarshal into, a
-// *json.RawMessage to get it as it is, or nil.
+// Call runs an operation. params are left out if they are nil, a nil map
+// included. result is a pointer to unmarshal into, a *json.RawMessage to get it
+// as it is, or nil.
 func (c *Client) Call(ctx context.Context, method string, params, result any) error {
-	body, err := jsontext.Marshal(request{"2.0", 1, method, params})
+	with, err := jsontext.Marshal(params)
+	if string(with) == "null" {
+		with = nil
+	}
+	var body []byte
+	if err == nil {
+		body, err = jsontext.Marshal(request{"2.0", 1, method, with})
+	}
 	if err != nil {
 		return errs.Wrap(errs.BadParameter, err, "the parameters of %s cannot be written as JSON", method)
 	}

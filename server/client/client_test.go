@@ -54,6 +54,23 @@ func TestParseAddr(t *testing.T) {
 	}
 }
 
+// TestNoParameters: null is not what a node takes for none.
+func TestNoParameters(t *testing.T) {
+	var none map[string]any
+	for want, params := range map[string]any{"": none, `{}`: map[string]any{}, `{"a":"<"}`: map[string]any{"a": "<"}} {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			var body struct{ Params json.RawMessage }
+			require.NoError(t, json.NewDecoder(r.Body).Decode(&body))
+			require.Equal(t, want, string(body.Params))
+			_, _ = w.Write([]byte(`{"result":1}`))
+		}))
+		c := &Client{Addr: strings.TrimPrefix(s.URL, "http://"), HTTP: once}
+		require.NoError(t, c.Call(t.Context(), "x", params, nil))
+		s.Close()
+	}
+	require.ErrorContains(t, (&Client{}).Call(t.Context(), "x", func() {}, nil), "parameters of x cannot be written")
+}
+
 // TestTokenGoesNowhereElse: an address that leads elsewhere is not asked.
 func TestTokenGoesNowhereElse(t *testing.T) {
 	c := answering(t, func(map[string]any, *http.Request) string {

@@ -80,14 +80,7 @@ func parse(args []string, errOut io.Writer) (harness.Verification, error) {
 	if flags.NArg() > 0 {
 		return v, fmt.Errorf("%q is too much; there are only flags, -h lists them", flags.Arg(0))
 	}
-	if v.Runs < 1 {
-		return v, fmt.Errorf("--runs %d: at least 1", v.Runs)
-	}
-	scenario, err := harness.Find(v.Scenario)
-	if err != nil {
-		return v, err
-	}
-	return v, scenario.Fits(v.Nodes)
+	return v, v.Validate()
 }
 
 func verify(ctx context.Context, v harness.Verification, out, progress io.Writer) (bool, error) {

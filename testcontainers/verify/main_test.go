@@ -26,9 +26,9 @@ func TestMain(m *testing.M) {
 func TestMistakes(t *testing.T) {
 	for want, args := range map[string]string{
 		`there is no scenario "bliss"; there are baseline`: "--scenario bliss",
-		"needs more than 2 nodes":                          "--nodes 2",
+		"needs at least 3 nodes, not 2":                    "--nodes 2",
 		"1 to 32 nodes, not 33":                            "--nodes 33",
-		"--runs 0: at least 1":                             "--runs 0",
+		"at least 1, not 0":                                "--runs 0",
 		`"baseline" is too much`:                           "baseline",
 		"flag provided but not defined: -target":           "--target docker",
 		`invalid value "many" for flag -nodes`:             "--nodes many",
