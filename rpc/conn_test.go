@@ -302,6 +302,27 @@ func TestGarbage(t *testing.T) {
 	require.NoError(t, two.Close())
 }
 
+// TestWhatCannotBeRead is answered at once, if it begins as our own messages do: a
+// request that nests too deep for the peer, and an answer that does for us.
+func TestWhatCannotBeRead(t *testing.T) {
+	deep := json.RawMessage(strings.Repeat("[", maxDepth) + strings.Repeat("]", maxDepth))
+	near, _ := pair(t, nobody, HandlerFunc(func(_ context.Context, _ *Conn, method string, _ json.RawMessage) (any, error) {
+		if method == "deep" {
+			return deep, nil
+		}
+		return nil, nil
+	}), Config{})
+	err := near.Call(t.Context(), "x", deep, nil)
+	require.Equal(t, errs.ParseError, errs.KindOf(err))
+	require.ErrorContains(t, err, "nested deeper than 10000 levels")
+	require.True(t, errs.From(err).Definite())
+	err = near.Call(t.Context(), "deep", nil, nil)
+	require.Equal(t, errs.ParseError, errs.KindOf(err))
+	require.ErrorContains(t, err, "the answer cannot be read")
+	require.False(t, errs.From(err).Definite(), "it has been done")
+	require.NoError(t, near.Call(t.Context(), "x", nil, nil))
+}
+
 // TestReasons: the end of a connection says why, to who waits for it and to
 // calls under way.
 func TestReasons(t *testing.T) {

@@ -119,6 +119,8 @@ var conversations = []struct{ name, sent, want string }{
 	{"not UTF-8", "{\"jsonrpc\":\"2.0\",\"method\":\"\xff\",\"id\":1}", failed(`null`, -32700)},
 	{"not UTF-8 in the params", "{\"jsonrpc\":\"2.0\",\"method\":\"null\",\"params\":[\"\xc3\"],\"id\":1}", failed(`null`, -32700)},
 	{"too deep", `{"jsonrpc":"2.0","method":"null","params":` + strings.Repeat("[", 10_001) + strings.Repeat("]", 10_001) + `,"id":1}`, failed(`null`, -32700)},
+	{"cut off in the id", `{"jsonrpc":"2.0","id":1`, failed(`null`, -32700)},
+	{"no JSON, no number", `{"jsonrpc":"2.0","id":"a","method":`, failed(`null`, -32700)},
 	{"a batch of too many", `[1` + strings.Repeat(",1", maxBatch) + `]`, failed(`null`, -32013)},
 	{"a response that is both", `{"jsonrpc":"2.0","result":1,"error":{},"id":1}`, failed(`1`, -32600)},
 	{"a response without id", `{"jsonrpc":"2.0","result":1}`, failed(`null`, -32600)},

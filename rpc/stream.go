@@ -121,7 +121,7 @@ func (s *stream) next() (incoming, error) {
 			if s.garbage++; s.garbage > maxGarbage || isHTTP(raw) {
 				return incoming{}, errs.New(errs.ParseError, "%d messages in a row were no JSON; this port speaks JSON-RPC 2.0, one message a line, and no HTTP", s.garbage)
 			}
-			return refused(bad), nil
+			return unread(raw, bad), nil
 		}
 		s.garbage = 0
 		if raw = bytes.TrimSpace(raw); raw[0] != '[' {
@@ -142,6 +142,38 @@ func (s *stream) next() (incoming, error) {
 
 // refused is a whole message that is answered with an error.
 func refused(why *errs.Error) incoming { return incoming{message: message{id: nullID, bad: why}} }
+
+// unread is a message that is no JSON this side can read, nested too deep, say. If
+// it begins as those of this package do, whoever waits for its answer is told at
+// once, instead of waiting until the time is over: the peer for a request, the call
+// here for an answer.
+func unread(raw []byte, why *errs.Error) incoming {
+	id, rest := beginning(raw)
+	switch {
+	case bytes.HasPrefix(rest, []byte(`,"method":`)):
+		return incoming{message: message{id: id, bad: why}}
+	case bytes.HasPrefix(rest, []byte(`,"result":`)), bytes.HasPrefix(rest, []byte(`,"error":`)):
+		// What was asked was done, for all that is known.
+		unsure := errs.Error{Kind: why.Kind, Unsure: true, Message: "the answer cannot be read: " + why.Message}
+		return incoming{message: message{id: id, err: encodeError(&unsure)}}
+	default:
+		return refused(why)
+	}
+}
+
+// beginning returns the number that a message of this package has as its id, and
+// what follows that.
+func beginning(raw []byte) (id json.RawMessage, rest []byte) {
+	rest, ours := bytes.CutPrefix(raw, []byte(`{"jsonrpc":"2.0","id":`))
+	n := 0
+	for ours && n < len(rest) && rest[n] >= '0' && rest[n] <= '9' {
+		n++
+	}
+	if n == 0 {
+		return nullID, nil
+	}
+	return json.RawMessage(rest[:n]), rest[n:]
+}
 
 // isHTTP recognises the first line of an HTTP request (RFC 9112, section 3). A
 // web page can make a browser post to this port, with JSON-RPC as the body: the

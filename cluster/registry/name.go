@@ -6,12 +6,17 @@ import (
 	"unicode/utf8"
 
 	"github.com/glassbox-dev/glassbox/internal/errs"
+	"github.com/glassbox-dev/glassbox/internal/jsontext"
 )
 
 // Limits of a claim.
 const (
 	MaxNameBytes  = 255
 	MaxValueBytes = 64 << 10
+	// MaxValueDepth is how deep a value may nest. encoding/json reads 10,000
+	// levels, and what is stored travels inside of messages: a value near that
+	// could be taken here and read by no peer.
+	MaxValueDepth = 512
 )
 
 // ValidName says what is wrong with a name; the error names the field.
@@ -39,6 +44,8 @@ func ValidValue(field string, value json.RawMessage) error {
 		return errs.BadParam(field, "a value has at most %d bytes of JSON, not %d", MaxValueBytes, len(value))
 	case len(value) > 0 && !json.Valid(value):
 		return errs.BadParam(field, "a value is JSON, and this is not")
+	case jsontext.Depth(value) > MaxValueDepth:
+		return errs.BadParam(field, "nested deeper than %d levels; make it flatter", MaxValueDepth)
 	}
 	return nil
 }

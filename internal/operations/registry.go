@@ -9,7 +9,6 @@ import (
 
 	"github.com/glassbox-dev/glassbox/cluster/registry"
 	"github.com/glassbox-dev/glassbox/internal/errs"
-	"github.com/glassbox-dev/glassbox/internal/jsontext"
 	"github.com/glassbox-dev/glassbox/internal/op"
 	"github.com/glassbox-dev/glassbox/memdb"
 	"github.com/glassbox-dev/glassbox/sandbox"
@@ -152,27 +151,12 @@ func registryOps(d Deps) []*op.Op {
 	}
 }
 
-// maxDepth is how deep a value may nest. encoding/json reads 10,000 levels, and
-// what is stored travels inside of messages: a value near that could be taken
-// here and read by no peer.
-const maxDepth = 512
-
-func validJSON(field string, value json.RawMessage) error {
-	if err := registry.ValidValue(field, value); err != nil {
-		return err
-	}
-	if len(value) > 0 && jsontext.Depth(value) > maxDepth {
-		return errs.BadParam(field, "nested deeper than %d levels; make it flatter", maxDepth)
-	}
-	return nil
-}
-
 // valid is asked for twice: by the node asked, and by the one that `node` names.
 func (in RegisterParams) valid() error {
 	if err := registry.ValidName("name", in.Name); err != nil {
 		return err
 	}
-	return validJSON("value", in.Value)
+	return registry.ValidValue("value", in.Value)
 }
 
 // claimant is the node that writes the claim: the process's.

@@ -42,7 +42,7 @@ func (d Deps) publish(_ context.Context, in PublishParams) (Published, error) {
 	if err := registry.ValidName("topic", in.Topic); err != nil {
 		return Published{}, err
 	}
-	if err := validJSON("message", in.Message); err != nil {
+	if err := registry.ValidValue("message", in.Message); err != nil {
 		return Published{}, err
 	}
 	alive := keep(d.Members(), func(m cluster.Member) bool { return m.Self || m.State == cluster.Alive })
