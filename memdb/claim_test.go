@@ -383,6 +383,10 @@ func TestWhatBecomesShown(t *testing.T) {
 	require.True(t, give(t, db, "n2", 0, theirs("n2", "b", 2, 5)).Shown)
 	require.False(t, give(t, db, "n2", 0, theirs("n2", "c", 3, 5)).Shown, "it was shown already")
 	require.NoError(t, db.Show("n2", Position{1, 9}))
+	require.Len(t, db.View().Claimants("a", ""), 1, "connected again, it is shown all the while")
+	require.NoError(t, db.Hide("n2"))
+	require.NoError(t, db.Show("n2", Position{1, 9}))
+	require.Empty(t, db.View().Claimants("a", ""), "it was dead: nobody sees its past")
 	s := Snapshot{Position: Position{1, 9}}
 	for _, shown := range []bool{true, false} {
 		a, err := db.Install("n2", s)

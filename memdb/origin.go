@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	gomemdb "github.com/hashicorp/go-memdb"
+
+	"github.com/glassbox-dev/glassbox/internal/sabotage"
 )
 
 // origin is what is known of a node as a writer of rows. It is a row itself,
@@ -40,9 +42,16 @@ func (db *DB) Hide(name string) error {
 }
 
 // Show says that an origin is alive and claims to be at target: its rows are
-// shown as they are once that is reached, so that nobody sees its past.
+// shown as they are once that is reached, so that nobody sees its past. Those of one
+// that has been shown all the while, and was only connected again, stay: what it
+// holds must not seem free until the newest of its changes have come.
 func (db *DB) Show(name string, target Position) error {
-	return db.change(name, func(o *origin) { o.Shown, o.Target = true, target })
+	return db.change(name, func(o *origin) {
+		if !sabotage.Breaks("hide who is only connected again") && o.visible() && o.Target.Incarnation == target.Incarnation && o.Incarnation == target.Incarnation {
+			return
+		}
+		o.Shown, o.Target = true, target
+	})
 }
 
 func (db *DB) change(name string, f func(*origin)) error {
