@@ -6,6 +6,8 @@ import (
 	"time"
 
 	gomemdb "github.com/hashicorp/go-memdb"
+
+	"github.com/glassbox-dev/glassbox/internal/errs"
 )
 
 // maxStamp bounds what a peer can push the hybrid clock to: the year 2200.
@@ -158,11 +160,29 @@ func claimIn(txn *gomemdb.Txn, name, node string) *Claim {
 // PutClaim stores a claim of this node. One that replaces another keeps its
 // stamp and its number, and so its standing.
 func (tx *Tx) PutClaim(c Claim) error {
-	c.Since = originIn(tx.txn, tx.db.self).Seq + uint64(len(tx.changes)) + 1
+	c.Since = tx.number()
 	if before := claimIn(tx.txn, c.Name, c.Node); before != nil {
 		c.Stamp, c.Since = before.Stamp, before.Since
 	}
 	return tx.put(names, &c)
+}
+
+// RenewClaim gives a claim of this node that is not confirmed the number of this
+// change: it is confirmed behind those made before it, no longer ahead of them. Its
+// stamp stays.
+func (tx *Tx) RenewClaim(name string) error {
+	before := claimIn(tx.txn, name, tx.db.self)
+	if before == nil {
+		return errs.New(errs.Internal, "there is no claim to %q to renew", name)
+	}
+	c := *before
+	c.Since = tx.number()
+	return tx.put(names, &c)
+}
+
+// number is the next change's.
+func (tx *Tx) number() uint64 {
+	return originIn(tx.txn, tx.db.self).Seq + uint64(len(tx.changes)) + 1
 }
 
 // DeleteClaim withdraws a claim of this node, if there is one.

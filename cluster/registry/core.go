@@ -59,6 +59,7 @@ type Core struct {
 	unsettled []*slot            // whose claim is not confirmed, in the order of their numbers
 	bound     map[string]map[string]bool
 	leaving   map[string]uint64 // names given up by a change that not all have acknowledged
+	replaced  map[string]uint64 // names given another value by such a change
 
 	asks   map[string]map[string][]func(now time.Time, t *Told, err error) // by peer and name
 	calls  map[uint64]sent
@@ -111,7 +112,7 @@ func NewCore(cfg Config) *Core {
 	}
 	return &Core{
 		cfg: cfg, slots: map[string]*slot{}, contested: map[string]*slot{}, shared: map[string]bool{}, lookups: map[uint64]*lookup{},
-		bound: map[string]map[string]bool{}, leaving: map[string]uint64{}, asks: map[string]map[string][]func(time.Time, *Told, error){}, calls: map[uint64]sent{},
+		bound: map[string]map[string]bool{}, leaving: map[string]uint64{}, replaced: map[string]uint64{}, asks: map[string]map[string][]func(time.Time, *Told, error){}, calls: map[uint64]sent{},
 	}
 }
 
@@ -197,6 +198,7 @@ func (c *Core) Applied(now time.Time, origin string, a memdb.Applied) {
 			l.judge(now)
 		}
 	}
+	c.settle(now) // a rival may have turned out to be none
 }
 
 // Acked takes a peer's acknowledgement, and which claims it knows better ones
@@ -227,10 +229,20 @@ func (c *Core) everybody() uint64 {
 // has waited for that.
 func (c *Core) settle(now time.Time) {
 	acked := c.everybody()
-	for len(c.waiting) > 0 && c.waiting[0].seq <= acked {
-		w := c.waiting[0]
-		c.waiting = c.waiting[1:]
-		w.done(now)
+	for again := true; again; again = len(c.waiting) > 0 && c.waiting[0].seq <= acked {
+		for len(c.waiting) > 0 && c.waiting[0].seq <= acked {
+			w := c.waiting[0]
+			c.waiting = c.waiting[1:]
+			w.done(now)
+		}
+		c.confirm(now, acked) // what was queued behind may wait for nothing new
+	}
+}
+
+// confirm raises the watermark as far as it can be.
+func (c *Core) confirm(now time.Time, acked uint64) {
+	if !sabotage.Breaks("wait in a circle") {
+		c.letPass(acked)
 	}
 	limit := acked
 	for _, s := range c.unsettled {
@@ -253,6 +265,25 @@ func (c *Core) settle(now time.Time) {
 		s := c.unsettled[0]
 		c.unsettled = c.unsettled[1:]
 		s.confirmed(now)
+	}
+}
+
+// letPass has claims that wait for a rival come behind one of a higher epoch that
+// waits for nothing but them. By their stamps alone no claims ever wait in a circle: a
+// node's own are made in their order. By its epoch one can be better than an earlier
+// one, whose node holds back what is waited for here.
+func (c *Core) letPass(acked uint64) {
+	for i := len(c.unsettled) - 1; i > 0; i-- {
+		s := c.unsettled[i]
+		if r, ok := s.queue[0].(Register); !ok || r.Epoch == 0 || s.since > acked || s.blocked() {
+			continue
+		}
+		for _, before := range slices.Clone(c.unsettled[:i]) {
+			if before.blocked() {
+				before.renew()
+			}
+		}
+		return
 	}
 }
 
@@ -344,12 +375,15 @@ func late(name string, waitedFor error) error {
 
 // Busy says what is under way; "" if nothing is.
 func (c *Core) Busy() string {
-	for what, n := range map[string]int{
-		"names": len(c.slots), "contested names": len(c.contested), "names with two claims": len(c.shared), "lookups": len(c.lookups), "acknowledgements": len(c.waiting),
-		"claims not settled": len(c.unsettled), "questions": len(c.calls), "names being given up": len(c.leaving),
+	for _, part := range []struct {
+		what string
+		n    int
+	}{
+		{"lookups", len(c.lookups)}, {"claims not settled", len(c.unsettled)}, {"acknowledgements", len(c.waiting)}, {"names being given up", len(c.leaving)},
+		{"values being replaced", len(c.replaced)}, {"questions", len(c.calls)}, {"names with two claims", len(c.shared)}, {"contested names", len(c.contested)}, {"names", len(c.slots)},
 	} {
-		if n > 0 {
-			return fmt.Sprintf("%d %s", n, what)
+		if part.n > 0 {
+			return fmt.Sprintf("%d %s", part.n, part.what)
 		}
 	}
 	return ""

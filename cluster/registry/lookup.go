@@ -92,8 +92,18 @@ func (l *lookup) askHolder(now time.Time) {
 			}
 			delete(l.told, theirs.Node) // this one is newer than what it told
 			consider(theirs)
-		case t.Confirmed:
-			consider(memdb.Claimed{Claim: *t.Claim, Confirmed: true})
+		case !t.Confirmed:
+			// What is not confirmed has not happened yet.
+		case t.Claim.Stamp == theirs.Stamp:
+			// Of a claim that is confirmed the row here is shown, even if its holder
+			// has given it another value since: that is still on its way, and a later
+			// lookup here would show the former one again.
+			consider(memdb.Claimed{Claim: theirs.Claim, Confirmed: true})
+		case !l.c.cfg.DB.Position(theirs.Node).Covers(t.Position):
+			return // another claim of the same node, which is on its way
+		default:
+			delete(l.told, theirs.Node)
+			consider(theirs)
 		}
 	}
 	switch {
@@ -163,7 +173,7 @@ func (l *lookup) ask(now time.Time, node string) {
 // waits reports whether what has come from an origin may end the lookup.
 func (l *lookup) waits(origin string, a memdb.Applied) bool {
 	t, told := l.told[origin]
-	return !l.Consistent && told && t.Claim == nil && a.Position.Covers(t.Position)
+	return !l.Consistent && told && a.Position.Covers(t.Position)
 }
 
 // wants is when the lookup is to be judged again.

@@ -95,7 +95,7 @@ func (c *Core) judge(now time.Time, s *slot) {
 				s.unregister(now, r, own, has)
 			}
 		}
-		if len(s.queue) == running || len(s.queue) == 0 {
+		if len(s.queue) == running {
 			break
 		}
 	}
@@ -142,10 +142,10 @@ func (s *slot) register(now time.Time, r Register, own memdb.Claimed, has bool) 
 	switch {
 	case s.wrote:
 		s.pending(now, r, own, has)
-	case has:
-		s.again(r, own)
 	case !now.Before(r.Deadline):
 		s.end(Done{ID: r.ID, Err: late(s.name, s.waitsFor())})
+	case has:
+		s.again(r, own)
 	default:
 		s.contest(now, nil)
 		switch {
@@ -177,11 +177,28 @@ func (s *slot) claim(now time.Time, r Register) {
 	s.c.unsettled = append(s.c.unsettled, s)
 }
 
+// renew puts a claim behind all others that are not settled.
+func (s *slot) renew() {
+	position, err := s.c.write(func(tx *memdb.Tx) error { return tx.RenewClaim(s.name) })
+	if err != nil {
+		s.c.cfg.Log.Error("a claim was not put behind others", "name", s.name, "err", err)
+		return
+	}
+	s.withdrawn()
+	s.since = position.Seq
+	s.c.unsettled = append(s.c.unsettled, s)
+}
+
 // pending looks after a claim that is not confirmed yet.
 func (s *slot) pending(now time.Time, r Register, own memdb.Claimed, has bool) {
 	if !has { // its process has ended
+		err := errs.New(errs.Conflict, "process %s ended before it had the name %q", r.PID, s.name)
+		if s.since == 0 { // it had it, and some may have seen the new value
+			err = errs.New(errs.Conflict, "process %s has ended, and the name %q is given up", r.PID, s.name)
+			err.Unsure = true
+		}
 		s.withdrawn()
-		s.end(Done{ID: r.ID, Err: errs.New(errs.Conflict, "process %s ended before it had the name %q", r.PID, s.name)})
+		s.end(Done{ID: r.ID, Err: err})
 		return
 	}
 	s.contest(now, &own)
@@ -227,8 +244,13 @@ func (s *slot) again(r Register, own memdb.Claimed) {
 	switch {
 	case own.PID != r.PID:
 		s.refuse(own.Claim)
-	case same(own.Value, r.Value):
+	case same(own.Value, r.Value) && sabotage.Breaks("answer a repeat before all know"):
 		s.end(Done{ID: r.ID, Claim: own.Claim})
+	case same(own.Value, r.Value):
+		// Some may not have it yet: who asked for this value before did not wait for
+		// them, or they have joined since.
+		s.wrote = true
+		s.acknowledge(max(own.Since, s.c.replaced[s.name]), Done{ID: r.ID, Claim: own.Claim})
 	case !r.Replace:
 		s.end(Done{ID: r.ID, Err: errs.New(errs.Conflict, "the name %q has another value already; to replace it say so (replace: true)", s.name)})
 	default:
@@ -239,6 +261,12 @@ func (s *slot) again(r Register, own memdb.Claimed) {
 			return
 		}
 		s.wrote = true
+		s.c.replaced[s.name] = position.Seq
+		s.c.await(position.Seq, func(time.Time) {
+			if s.c.replaced[s.name] == position.Seq {
+				delete(s.c.replaced, s.name)
+			}
+		})
 		s.acknowledge(position.Seq, Done{ID: r.ID, Claim: own.Claim, Created: true})
 	}
 }
@@ -248,6 +276,8 @@ func (s *slot) unregister(now time.Time, u Unregister, own memdb.Claimed, has bo
 	case s.wrote && now.Before(u.Deadline):
 	case s.wrote:
 		s.end(Done{ID: u.ID, Err: unacknowledged()})
+	case !now.Before(u.Deadline):
+		s.end(Done{ID: u.ID, Err: late(s.name, nil)})
 	case !has:
 		s.end(Done{ID: u.ID, Err: errs.New(errs.NotFound, "node %s does not hold the name %q", s.c.cfg.Self, s.name)})
 	default:
@@ -302,7 +332,7 @@ func (s *slot) refuse(holder memdb.Claim) {
 }
 
 // Taken is the error that names the holder of a name.
-func Taken(holder memdb.Claim) error {
+func Taken(holder memdb.Claim) *errs.Error {
 	who := "node " + holder.Node
 	if holder.PID != "" {
 		who = fmt.Sprintf("process %s of node %s", holder.PID, holder.Node)
@@ -322,6 +352,11 @@ func (s *slot) lose(own memdb.Claimed, winner memdb.Claim) {
 	s.c.conflict(own.Claim, winner, why)
 	if _, err := s.c.remove(own.Claim, why); err != nil {
 		s.c.cfg.Log.Error("a claim that has lost was not withdrawn", "name", s.name, "err", err)
+	}
+	if s.wrote { // a new value, which some may have seen
+		err := Taken(winner)
+		err.Unsure = true
+		s.end(Done{ID: s.queue[0].(Register).ID, Claim: winner, Err: err})
 	}
 }
 
@@ -352,6 +387,7 @@ func (s *slot) withdraw() {
 	}
 }
 
+// withdrawn takes the slot out of those that are not settled.
 func (s *slot) withdrawn() {
 	if i := slices.Index(s.c.unsettled, s); i >= 0 {
 		s.c.unsettled = slices.Delete(s.c.unsettled, i, i+1)
