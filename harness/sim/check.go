@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -96,6 +97,9 @@ func (c *Cluster) checkOwn(n *node) {
 	for claim := range n.db.View().Holders("", "") {
 		if claim.Node == n.name {
 			own[claim.Name] = true
+			if c.over[claim.PID] {
+				c.broken("%s holds %q for process %s, which has ended", n.id(), claim.Name, claim.PID)
+			}
 		}
 	}
 	for name := range c.told[n.id()] {
@@ -125,7 +129,7 @@ func (c *Cluster) checkKept(entries []*Entry) {
 		stamp uint64
 	}
 	gone := map[key]bool{}
-	unsure := map[string]int64{} // names given up by an operation that may have happened, by its begin
+	unsure := map[string]time.Time{} // until when a name may be given up by an operation of which it is not known
 	for _, e := range entries {
 		if e.Kind != Unregister {
 			continue
@@ -134,7 +138,9 @@ func (c *Cluster) checkKept(entries []*Entry) {
 		case e.Err == nil && e.Return != 0:
 			gone[key{e.Name, e.Claim.Node, e.Claim.Stamp}] = true
 		case e.kind() != errs.NotFound && e.kind() != errs.NodeUnavailable:
-			unsure[e.Name] = max(unsure[e.Name], e.Call)
+			if at := e.Begun.Add(3 * opTimeout); at.After(unsure[e.Name]) { // it looks, asks the holder, and that one waits
+				unsure[e.Name] = at
+			}
 		}
 	}
 	for _, e := range c.conflicts {
@@ -142,10 +148,12 @@ func (c *Cluster) checkKept(entries []*Entry) {
 	}
 	for _, e := range entries {
 		n := c.nodes[e.Node]
-		if e.Kind != Register || e.Err != nil || e.Return == 0 || n.id() != e.On || gone[key{e.Name, e.Node, e.Claim.Stamp}] || unsure[e.Name] != 0 {
+		if e.Kind != Register || e.Err != nil || e.Return == 0 || n.id() != e.On || gone[key{e.Name, e.Node, e.Claim.Stamp}] ||
+			!e.Begun.After(unsure[e.Name]) || c.over[e.PID] {
 			continue
 		}
-		if held, ok := n.db.View().Holder(e.Name); !ok || held.Node != e.Node || held.Stamp != e.Claim.Stamp {
+		held, ok := n.db.View().Holder(e.Name)
+		if !ok || held.Node != e.Node || held.Stamp != e.Claim.Stamp || held.PID != e.PID {
 			c.broken("was acknowledged, and is lost: %s", e)
 		}
 	}
@@ -153,17 +161,33 @@ func (c *Cluster) checkKept(entries []*Entry) {
 
 // checkAnswers compares what was answered while nothing was broken with what one
 // holder after the other can explain.
-func (c *Cluster) checkAnswers(entries []*Entry, before map[string]memdb.Claim) {
+func (c *Cluster) checkAnswers(entries []*Entry, before map[string]memdb.Claim, mayFail bool) {
 	byName := map[string][]*Entry{}
 	for _, e := range entries {
-		switch e.kind() {
-		case "", errs.NameTaken, errs.NotFound, errs.Conflict:
+		switch {
+		case e.kind() == errs.BadParameter && e.processOver:
+			continue // it had ended before its turn came
+		case e.unsure() && (e.Kind == Lookup || e.Kind == Consistent):
+			if !mayFail {
+				c.broken("failed, and nothing was broken: %s", e)
+				return
+			}
+			continue
+		case e.unsure() && (e.Timeout > 0 || mayFail):
+		case slices.Contains([]errs.Kind{"", errs.NameTaken, errs.NotFound, errs.Conflict}, e.kind()):
 		default:
 			c.broken("failed, and nothing was broken: %s", e)
 			return
 		}
-		if e.Kind != Publish {
+		if e.Name != "" && e.Kind != Publish {
 			byName[e.Name] = append(byName[e.Name], e)
+		}
+	}
+	for _, e := range entries {
+		for name := range byName {
+			if e.Kind == End { // whatever it held
+				byName[name] = append(byName[name], e)
+			}
 		}
 	}
 	for _, name := range sortedKeys(byName) {
@@ -177,53 +201,108 @@ func (c *Cluster) checkAnswers(entries []*Entry, before map[string]memdb.Claim) 
 // checkLookups holds the lookups that ask nobody to the weaker promise: never
 // behind a write that returned, and never back in time on one node.
 func (c *Cluster) checkLookups(entries []*Entry) {
-	type seen struct {
-		stamp uint64
-		ended int64
-	}
-	last := map[string]seen{} // by node
-	left := map[string]map[uint64]bool{}
+	last := map[string]*Entry{} // by node
+	left := map[string]map[shown]bool{}
 	for _, l := range entries {
-		if l.Kind != Lookup {
+		if l.Kind != Lookup || l.Return == 0 {
 			continue
 		}
-		var stamp uint64
-		if l.Err == nil {
-			stamp = l.Claim.Stamp
-		}
+		now := shownBy(l)
 		for _, w := range entries {
-			switch {
-			case w.Return == 0 || w.Return > l.Call: // in flight, or later
-			case w.Kind == Unregister && w.Err == nil && w.Claim.Stamp == stamp && w.Claim.Node == l.Claim.Node && stamp != 0:
-				c.broken("%s, after %s", l, w)
-			case w.Kind == Register && w.Err == nil && w.Claim.Stamp != stamp && !mayBeGone(entries, w.Claim, l):
-				c.broken("%s, after %s, which nobody has given up", l, w)
+			if w.Return == 0 || w.Return > l.Call || w.Err != nil { // in flight, or later, or none
+				continue
 			}
+			c.checkBehind(entries, l, now, w)
 		}
-		if before := last[l.Node]; before.ended != 0 && before.ended < l.Call && before.stamp != stamp {
+		before := last[l.Node]
+		if before != nil && before.Return < l.Call && shownBy(before) != now {
 			if left[l.Node] == nil {
-				left[l.Node] = map[uint64]bool{}
+				left[l.Node] = map[shown]bool{}
 			}
-			if before.stamp != 0 {
-				left[l.Node][before.stamp] = true
-			}
-			if stamp != 0 && left[l.Node][stamp] {
+			left[l.Node][shownBy(before)] = true
+			if now != (shown{}) && left[l.Node][now] {
 				c.broken("%s, which this node had already seen to be over", l)
 			}
 		}
-		if last[l.Node].ended < l.Return {
-			last[l.Node] = seen{stamp, l.Return}
+		if before == nil || before.Return < l.Return {
+			last[l.Node] = l
 		}
 	}
+}
+
+// checkJoined holds the lookups since all had joined to what has returned since, of
+// what those did who are still there. What had returned before may still be on its
+// way to the newcomer: nobody waited for it.
+func (c *Cluster) checkJoined(entries []*Entry, since int64) {
+	byName := map[string][]*Entry{}
+	for _, e := range entries {
+		fresh := e.Return > since && (e.Kind != Lookup || e.Call > since)
+		if e.Kind == Unregister && e.Return == 0 {
+			fresh = true // it may yet happen
+		}
+		if fresh && e.Name != "" && e.Kind != Publish && (e.Kind != Register || c.nodes[e.Node].id() == e.On) {
+			byName[e.Name] = append(byName[e.Name], e)
+		}
+	}
+	for _, name := range sortedKeys(byName) {
+		for _, e := range entries {
+			if e.Kind == End {
+				byName[name] = append(byName[name], e)
+			}
+		}
+		c.checkLookups(byName[name])
+	}
+}
+
+// shown is what a lookup found: a claim, and which of its values.
+type shown struct {
+	node  string
+	stamp uint64
+	value string
+}
+
+func shownBy(l *Entry) shown {
+	if l.Err != nil {
+		return shown{}
+	}
+	return shown{l.Claim.Node, l.Claim.Stamp, string(l.Claim.Value)}
+}
+
+// checkBehind looks whether a lookup shows what was so before a write that had
+// returned.
+func (c *Cluster) checkBehind(entries []*Entry, l *Entry, now shown, w *Entry) {
+	same := w.Claim.Node == now.node && w.Claim.Stamp == now.stamp
+	switch {
+	case w.Kind == Unregister && same:
+		c.broken("%s, after %s", l, w)
+	case w.Kind == Register && !same && !mayBeGone(entries, w.Claim, l):
+		c.broken("%s, after %s, which nobody has given up", l, w)
+	case w.Kind == Register && same && now.value != string(w.Claim.Value) && !mayBeNewer(entries, now, w):
+		c.broken("%s, after %s, which nobody has replaced", l, w)
+	}
+}
+
+// mayBeNewer reports whether a value may have come after the one of a write.
+func mayBeNewer(entries []*Entry, now shown, w *Entry) bool {
+	return slices.ContainsFunc(entries, func(e *Entry) bool {
+		return e.Kind == Register && e.Node == now.node && fmt.Sprint(e.Value) == now.value && (e.Return == 0 || e.Return > w.Call)
+	})
 }
 
 // mayBeGone reports whether some operation that began before a lookup ended may
 // have given a claim up.
 func mayBeGone(entries []*Entry, claim memdb.Claim, l *Entry) bool {
-	for _, e := range entries {
-		if e.Kind == Unregister && e.Call < l.Return && (e.Return == 0 || e.Err == nil && e.Claim.Stamp == claim.Stamp && e.Claim.Node == claim.Node || e.Err != nil && e.kind() != errs.NotFound) {
-			return true
+	return slices.ContainsFunc(entries, func(e *Entry) bool {
+		if e.Call > l.Return {
+			return false
 		}
-	}
-	return false
+		switch e.Kind {
+		case End:
+			return e.PID == claim.PID
+		case Unregister:
+			return e.Return == 0 || e.Err == nil && e.Claim.Stamp == claim.Stamp && e.Claim.Node == claim.Node || e.Err != nil && e.kind() != errs.NotFound
+		default:
+			return false
+		}
+	})
 }

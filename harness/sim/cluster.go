@@ -30,6 +30,7 @@ type Cluster struct {
 	failed    int  // members declared dead
 	deaths    int  // members declared dead or left, or suspected
 	conflicts []registry.Event
+	over      map[string]bool                      // the pids of processes that have ended
 	confirmed map[string]bool                      // the claims that were, by node and stamp
 	told      map[string]map[string]registry.Event // by node and life: the names it said it holds
 	heard     map[string]uint64                    // by receiver, origin and life: the newest message
@@ -44,7 +45,7 @@ func New(seed uint64, n int, preset string) (*Cluster, error) {
 	}
 	c := &Cluster{
 		world: simnet.New(seed, epoch), cfg: cfg, nodes: map[string]*node{},
-		told: map[string]map[string]registry.Event{}, heard: map[string]uint64{}, confirmed: map[string]bool{},
+		told: map[string]map[string]registry.Event{}, heard: map[string]uint64{}, confirmed: map[string]bool{}, over: map[string]bool{},
 	}
 	for i := range n {
 		c.names = append(c.names, fmt.Sprintf("n%d", i+1))
@@ -124,6 +125,10 @@ func (n *node) onName(e registry.Event) {
 		delete(held, e.Claim.Name)
 	case registry.NameConflict:
 		c.conflicts = append(c.conflicts, e)
+		winner, loser := memdb.Claimed{Claim: *e.Winner, Confirmed: true}, memdb.Claimed{Claim: e.Claim, Confirmed: true}
+		if !c.confirmed[claimKey(*e.Winner)] || !memdb.Better(winner, loser) {
+			c.broken("%s gives %q up to %s, which was not confirmed or is not better than its own %s", n.id(), e.Claim.Name, claimText(*e.Winner), claimText(e.Claim))
+		}
 	}
 }
 

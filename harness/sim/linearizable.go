@@ -16,11 +16,12 @@ import (
 // holding is the state of a name: who holds it. The zero value is nobody.
 type holding struct {
 	node  string
+	pid   string
 	stamp uint64
 	value string
 }
 
-func holdingOf(c memdb.Claim) holding { return holding{c.Node, c.Stamp, string(c.Value)} }
+func holdingOf(c memdb.Claim) holding { return holding{c.Node, c.PID, c.Stamp, string(c.Value)} }
 
 // linearizable says why the answers about one name fit no order of operations,
 // "" if they do. Lookups that ask nobody promise less, and are left out.
@@ -34,7 +35,16 @@ func linearizable(entries []*Entry, before memdb.Claim) string {
 		if e.Kind == Lookup || e.Return == 0 {
 			continue
 		}
-		ops = append(ops, porcupine.Operation{ClientId: i, Input: e, Call: e.Call, Output: e, Return: e.Return})
+		returned := e.Return
+		if e.Kind == End || e.unsure() { // what follows from it may come later, or never
+			returned = last + 1
+		}
+		ops = append(ops, porcupine.Operation{ClientId: i, Input: e, Call: e.Call, Output: e, Return: returned})
+	}
+	for _, e := range entries {
+		e.shown = e.Replace && slices.ContainsFunc(entries, func(other *Entry) bool {
+			return other.Err == nil && other.Claim.PID == e.PID && string(other.Claim.Value) == fmt.Sprint(e.Value)
+		})
 	}
 	initial := holding{}
 	if before.Node != "" {
@@ -63,16 +73,32 @@ func linearizable(entries []*Entry, before memdb.Claim) string {
 func next(s holding, e *Entry) (bool, holding) {
 	told := holdingOf(e.Claim)
 	switch {
+	case e.Kind == End && s.pid == e.PID:
+		return true, holding{}
+	case e.Kind == End:
+		return true, s
+	case e.Kind == Unregister && e.unsure():
+		return true, holding{}
+	case e.Kind == Register && e.unsure():
+		// A claim is withdrawn; another value of one that stays may stay as well.
+		if e.Replace && s.node == e.Node && s.pid == e.PID {
+			s.value = fmt.Sprint(e.Value)
+		}
+		return true, s
 	case e.Kind == Register && e.Err == nil && e.Created && s.node == "":
-		return told.node == e.Node, told
+		return told.node == e.Node && told.pid == e.PID, told
 	case e.Kind == Register && e.Err == nil && e.Created: // another value
-		return e.Replace && s.node == e.Node && s.stamp == told.stamp && s.value != told.value, told
+		return e.Replace && s.node == e.Node && s.pid == e.PID && s.stamp == told.stamp && s.value != told.value, told
 	case e.Kind == Register && e.Err == nil:
-		return s == told && told.node == e.Node, s
+		return s == told && told.node == e.Node && told.pid == e.PID, s
 	case e.Kind == Register && e.kind() == errs.NameTaken:
-		return s.node != e.Node && s.node == told.node && s.stamp == told.stamp, s
+		return (s.node != e.Node || s.pid != e.PID) && s.node == told.node && s.stamp == told.stamp, s
+	case e.Kind == Register && e.processOver && e.shown: // the value was there, until the process ended
+		return s.pid == e.PID, holding{s.node, s.pid, s.stamp, fmt.Sprint(e.Value)}
+	case e.Kind == Register && e.processOver:
+		return true, s
 	case e.Kind == Register: // the same holder, another value
-		return s.node == e.Node, s
+		return s.node == e.Node && s.pid == e.PID, s
 	case e.Kind == Unregister && e.Err == nil:
 		return s.node == told.node && s.stamp == told.stamp, holding{}
 	case e.Kind == Consistent && e.Err == nil:

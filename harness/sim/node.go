@@ -54,6 +54,9 @@ type node struct {
 	awake   time.Time               // since when it runs without a pause, by the world's clock
 	greeted map[string]memdb.Digest // what each peer knew when it greeted
 
+	procs   [processes + 1]string // the pids of those that run
+	started int                   // processes
+
 	calls   map[uint64]*call // under way
 	lastID  uint64
 	waiting map[uint64]func(registry.Done)

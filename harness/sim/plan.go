@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -36,6 +37,10 @@ type Act struct {
 	// Bridged says that only two nodes cannot talk, and that the operations begin
 	// when all know: then the third makes it look whole.
 	Bridged bool
+	// Joining says that a node is killed and comes back while all goes on. From the
+	// moment at which every node sees every other one alive, no lookup may be behind
+	// what returned before.
+	Joining bool
 }
 
 // gentle reports whether connections are all that is broken, and one link at
@@ -51,6 +56,14 @@ func (a Act) gentle() bool {
 		}
 	}
 	return len(refused) <= 1
+}
+
+// survivable reports whether no node is made to end, or to do nothing while it
+// looks alive: should none be taken for dead, all that is promised is.
+func (a Act) survivable() bool {
+	return !slices.ContainsFunc(a.Faults, func(f Fault) bool {
+		return slices.Contains([]harness.Action{harness.Kill, harness.Start, harness.Leave, harness.Stall}, f.Action)
+	})
 }
 
 // Fault is one thing done to the cluster, at a time since the act's beginning.
@@ -69,6 +82,7 @@ const (
 	Lookup     OpKind = "lookup"
 	Consistent OpKind = "consistent lookup"
 	Publish    OpKind = "publish"
+	End        OpKind = "end" // a process of the node ends, and its names with it
 )
 
 // Op is one operation, asked of a node at a time since the act's beginning.
@@ -79,14 +93,37 @@ type Op struct {
 	Name    string
 	Value   int
 	Replace bool
+	Process int // which of the node's processes is to hold it, or ends; 0: the node itself
+	Epoch   uint64
+	Timeout time.Duration // 0: opTimeout
 }
 
+func (o Op) timeout() time.Duration { return cmp.Or(o.Timeout, opTimeout) }
+
 func (o Op) String() string {
+	text := o.text()
+	if o.Timeout > 0 {
+		text += fmt.Sprintf(" within %s", o.Timeout)
+	}
+	return text
+}
+
+func (o Op) text() string {
 	switch {
-	case o.Kind == Register && o.Replace:
-		return fmt.Sprintf("%s: register %s = %d, in place of what it is", o.Node, o.Name, o.Value)
 	case o.Kind == Register:
-		return fmt.Sprintf("%s: register %s = %d", o.Node, o.Name, o.Value)
+		text := fmt.Sprintf("%s: register %s = %d", o.Node, o.Name, o.Value)
+		if o.Process > 0 {
+			text += fmt.Sprintf(" for process %d", o.Process)
+		}
+		if o.Epoch > 0 {
+			text += fmt.Sprintf(", epoch %d", o.Epoch)
+		}
+		if o.Replace {
+			text += ", in place of what it is"
+		}
+		return text
+	case o.Kind == End:
+		return fmt.Sprintf("%s: process %d ends", o.Node, o.Process)
 	default:
 		return fmt.Sprintf("%s: %s %s", o.Node, o.Kind, o.Name)
 	}
@@ -130,6 +167,14 @@ func chance(r *rand.Rand, nodes int, whole bool) Act {
 		return Act{Whole: true, Length: 2 * time.Second, Ops: ops(r, nodes, 2*time.Second, 150), Quiet: opTimeout + time.Second}
 	case r.IntN(4) == 0:
 		return bridged(r, nodes)
+	case r.IntN(4) == 0:
+		return split(r, nodes)
+	case r.IntN(6) == 0:
+		return reborn(r, nodes)
+	case r.IntN(6) == 0:
+		return joining(r, nodes)
+	case r.IntN(4) == 0:
+		return resets(r, nodes)
 	default:
 		length := time.Duration(4+r.IntN(8)) * time.Second
 		return Act{Length: length, Faults: faults(r, nodes, length), Ops: ops(r, nodes, length, 100), Quiet: quiet}
@@ -149,36 +194,6 @@ func bridged(r *rand.Rand, nodes int) Act {
 }
 
 func nodeName(i int) string { return fmt.Sprintf("n%d", i+1) }
-
-// ops are a number of operations that race on few names.
-func ops(r *rand.Rand, nodes int, length time.Duration, n int) (list []Op) {
-	names := 1 + r.IntN(4)
-	var at time.Duration
-	for range n {
-		// Some come at once, some after a while.
-		if r.IntN(3) > 0 {
-			at += time.Duration(r.ExpFloat64() * float64(length) / float64(n) * 1.4)
-		}
-		if at >= length {
-			break
-		}
-		o := Op{At: at, Node: nodeName(r.IntN(nodes)), Name: fmt.Sprintf("name%d", 1+r.IntN(names)), Value: r.IntN(3), Replace: r.IntN(4) == 0}
-		switch r.IntN(10) {
-		case 0, 1, 2, 3:
-			o.Kind = Register
-		case 4, 5:
-			o.Kind = Unregister
-		case 6, 7:
-			o.Kind = Lookup
-		case 8:
-			o.Kind = Consistent
-		default:
-			o.Kind = Publish
-		}
-		list = append(list, o)
-	}
-	return list
-}
 
 // refusals are faults that break connections and no node: one link is refused,
 // others are reset. (Refused by all is as good as dead.)

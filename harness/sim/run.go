@@ -71,6 +71,10 @@ func (c *Cluster) play(h *History, number int, act Act) (err error) {
 	for _, o := range act.Ops {
 		c.world.At(begun.Add(o.At), func() { c.perform(h, o) })
 	}
+	var since int64
+	if act.Joining {
+		c.world.At(begun.Add(joiningFrom), func() { c.awaitWhole(h, &since) })
+	}
 	c.world.RunUntil(begun.Add(act.Length))
 	if act.Bridged {
 		c.world.Run(opTimeout) // what is under way ends before the link is mended
@@ -102,10 +106,33 @@ func (c *Cluster) play(h *History, number int, act Act) (err error) {
 	if act.Bridged && c.failed > failed {
 		c.broken("two nodes could not talk, and a member was taken for dead")
 	}
-	if act.Whole || act.Bridged {
-		c.checkAnswers(entries, before)
+	// What is promised is promised while members are suspected, too: only then it may
+	// take too long.
+	if act.Whole || act.Bridged || act.survivable() && c.failed == failed {
+		c.checkAnswers(entries, before, !act.Whole && !act.Bridged)
+	}
+	if act.Joining && since > 0 {
+		c.checkJoined(entries, since)
 	}
 	return err
+}
+
+// joiningFrom is when the node of an act of joining has started again, and how
+// often it is looked whether it has joined.
+const (
+	joiningFrom  = 501 * time.Millisecond
+	joiningEvery = 200 * time.Microsecond
+)
+
+// awaitWhole notes the moment from which on the cluster is whole.
+func (c *Cluster) awaitWhole(h *History, since *int64) {
+	if c.whole() == "" {
+		c.log("-- all have joined")
+		h.order++
+		*since = h.order
+		return
+	}
+	c.world.After(joiningEvery, func() { c.awaitWhole(h, since) })
 }
 
 // holders tells who holds each name, by the holders' own rows.

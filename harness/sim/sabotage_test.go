@@ -28,6 +28,9 @@ func TestSabotage(t *testing.T) {
 		"let a name go before all know",
 		"ignore who knows a better claim",
 		"open the joining gate early",
+		"hide who is only connected again",
+		"answer a repeat before all know",
+		"wait in a circle",
 	} {
 		t.Run(rule, func(t *testing.T) {
 			sabotage.Rule = rule
