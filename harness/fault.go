@@ -126,8 +126,8 @@ func CutLink(node, peer string, d Direction) Fault {
 // ends reports whether the action ends the node's process, or starts another.
 func (f Fault) ends() bool { return f.Action == Kill || f.Action == Leave || f.Action == Start }
 
-// mends reports whether the action ends faults.
-func (f Fault) mends() bool { return f.Action == Start || f.Action == Thaw || f.Action == Heal }
+// Mends reports whether the action ends faults.
+func (f Fault) Mends() bool { return f.Action == Start || f.Action == Thaw || f.Action == Heal }
 
 // apply does it and returns when it took effect.
 func (f Fault) apply(ctx context.Context, c Cluster) (time.Time, error) {

@@ -13,7 +13,7 @@ func Markdown(reports []*Report) string {
 		if !r.Passed() {
 			mark = "❌"
 		}
-		fmt.Fprintf(&b, "### %s %s on %s, %d nodes\n\n%s: %s in %.1f s.\n\n", mark, r.Scenario, r.Target, r.Nodes, r.About, r.Verdict(), r.Took.Seconds())
+		fmt.Fprintf(&b, "### %s %s on %s, %s\n\n%s: %s in %.1f s.\n\n", mark, r.Scenario, r.Target, r.size(), r.About, r.Verdict(), r.Took.Seconds())
 		fmt.Fprintf(&b, "| %s |\n|%s\n", strings.Join(columns, " | "), strings.Repeat("---|", len(columns)))
 		for _, row := range r.rows() {
 			for i, cell := range row {

@@ -14,7 +14,7 @@ type Report struct {
 	Scenario string        `json:"scenario"`
 	About    string        `json:"about"`
 	Target   Target        `json:"target"`
-	Nodes    int           `json:"nodes"`
+	Nodes    int           `json:"nodes"` // 0: of several sizes
 	Began    time.Time     `json:"began"`
 	Took     time.Duration `json:"took_ns"`
 	// Failure says why the run ended early, "" if it did not.
@@ -75,4 +75,12 @@ func Write(dir string, reports []*Report) error {
 		}
 	}
 	return nil
+}
+
+// size is the number of nodes in words.
+func (r *Report) size() string {
+	if r.Nodes == 0 {
+		return "clusters of several sizes"
+	}
+	return fmt.Sprintf("%d nodes", r.Nodes)
 }

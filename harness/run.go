@@ -238,7 +238,7 @@ func (r *run) do(ctx context.Context, f Fault) error {
 		r.history.Ends = append(r.history.Ends, End{f.Node, "ended by itself: " + how.String()})
 	}
 	begun := time.Now()
-	if !f.mends() { // before it is done: calls are overtaken by it
+	if !f.Mends() { // before it is done: calls are overtaken by it
 		r.history.Windows = append(r.history.Windows, Window{Fault: f, Begun: begun, From: begun, Observers: r.observers(f)})
 	}
 	at, err := f.apply(ctx, r.cluster)
@@ -253,12 +253,12 @@ func (r *run) do(ctx context.Context, f Fault) error {
 	} else if f.ends() || f.Action == Thaw {
 		delete(r.frozen, f.Node)
 	}
-	if !f.mends() {
+	if !f.Mends() {
 		r.newest().From, r.newest().Took = at, took
 		return nil
 	}
 	for i := range r.history.Windows {
-		if w := &r.history.Windows[i]; w.Mended.IsZero() && f.mendsWindow(w) {
+		if w := &r.history.Windows[i]; w.Mended.IsZero() && f.MendsWindow(w) {
 			w.Mended = at
 		}
 	}
@@ -279,9 +279,9 @@ func (r *run) judgeEnd(f Fault) {
 	}
 }
 
-// mendsWindow reports whether an action ends a window's fault. A new start of a
+// MendsWindow reports whether an action ends a window's fault. A new start of a
 // node ends all that was done to the one before.
-func (f Fault) mendsWindow(w *Window) bool {
+func (f Fault) MendsWindow(w *Window) bool {
 	switch {
 	case f.Action == Start:
 		return f.Node == w.Fault.Node
@@ -493,11 +493,7 @@ func (r *run) report(failure error) *Report {
 	case failure != nil:
 		rep.Failure = failure.Error()
 	}
-	for _, o := range r.scenario.Objectives {
-		if result, measurable := o.judge(&r.history, r.target); measurable {
-			rep.Results = append(rep.Results, result)
-		}
-	}
+	rep.Results = Judge(r.scenario, r.target, &r.history)
 	rep.FailedCalls = r.failedCalls()
 	for _, w := range r.history.Windows {
 		rep.Faults = append(rep.Faults, FaultReport{

@@ -62,7 +62,7 @@ func (r *Report) Verdict() string {
 // Text writes the report for a terminal.
 func (r *Report) Text() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s on %s, %d nodes, %.1f s: %s\n\n", r.Scenario, r.Target, r.Nodes, r.Took.Seconds(), r.Verdict())
+	fmt.Fprintf(&b, "%s on %s, %s, %.1f s: %s\n\n", r.Scenario, r.Target, r.size(), r.Took.Seconds(), r.Verdict())
 	all := append([][]string{columns}, r.rows()...)
 	widths := make([]int, len(columns))
 	for _, row := range all {

@@ -72,6 +72,18 @@ func Verify(ctx context.Context, start Starter, v Verification, out, progress io
 	return err == nil && !missed, err
 }
 
+// Finish writes and shows reports that were made at once.
+func (v Verification) Finish(out io.Writer, reports []*Report) error {
+	err := v.write(reports)
+	for i, report := range reports {
+		err = errors.Join(err, v.show(out, i+1, report))
+	}
+	if v.JSON {
+		err = errors.Join(err, showJSON(out, reports))
+	}
+	return errors.Join(err, summarize(reports))
+}
+
 // write writes the reports there are, if there is a folder for them.
 func (v Verification) write(reports []*Report) error {
 	if v.Report == "" {

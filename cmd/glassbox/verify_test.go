@@ -120,3 +120,15 @@ func TestVerifyPartition(t *testing.T) {
 	cancel()
 	require.Equal(t, 1, wait())
 }
+
+// TestVerifySimulated: a seed decides everything, and only what is simulated has
+// one.
+func TestVerifySimulated(t *testing.T) {
+	t.Parallel()
+	s := newShell(t)
+	require.Contains(t, s.ok("verify", "--target", "sim", "--runs", "3", "--seed", "5"), "rules_broken")
+	require.Contains(t, s.ok("verify", "--target", "sim", "--scenario", "kill"), "detect_kill")
+	s.fails(2, "--target sim", "verify", "--seed", "5")
+	s.fails(2, "at least 1", "verify", "--target", "sim", "--runs", "0")
+	s.fails(2, "process or sim", "verify", "--target", "moon")
+}

@@ -39,14 +39,12 @@ func (n *node) send(peer string, timeout time.Duration, ask answerer, done func(
 			if *c.side(to) {
 				return // the connection was closed there before it was read
 			}
-			to.heard(n.name, c)
 			ask(to, func(result any, err error) {
 				n.c.world.Send(peer, n.name, c.stream(to), func() {
 					n.reads(func() {
 						if *c.side(n) {
 							return
 						}
-						n.heard(peer, c)
 						n.finish(id, result, err)
 					})
 				})
@@ -54,13 +52,6 @@ func (n *node) send(peer string, timeout time.Duration, ask answerer, done func(
 			to.settle()
 		})
 	})
-}
-
-// heard notes that bytes came by a connection.
-func (n *node) heard(peer string, c *conn) {
-	if l := n.links[peer]; l != nil && (l.dialled == c || l.inbound == c) {
-		l.lastRead = n.now()
-	}
 }
 
 func (n *node) finish(id uint64, result any, err error) {

@@ -18,13 +18,14 @@ var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // Cluster is a number of simulated nodes. It is used from one goroutine.
 type Cluster struct {
-	world *simnet.World
-	cfg   cluster.Config
-	names []string
-	nodes map[string]*node
-	text  strings.Builder // what happened, a line each
-	quiet bool            // nothing is written down
-	far   []harness.Link  // are always slow
+	world   *simnet.World
+	cfg     cluster.Config
+	names   []string
+	nodes   map[string]*node
+	text    strings.Builder                // what happened, a line each
+	quiet   bool                           // nothing is written down
+	far     []harness.Link                 // are always slow
+	sighted func(n *node, e cluster.Event) // hears what nodes say of each other; may be nil
 
 	gentle    bool // what is broken makes no node look dead
 	failed    int  // members declared dead
@@ -89,6 +90,9 @@ func claimKey(c memdb.Claim) string { return fmt.Sprintf("%s@%d", c.Node, c.Stam
 // member takes what a node says of another one.
 func (c *Cluster) member(n *node, e cluster.Event) {
 	c.log("%s: %s %s: %s", n.name, e.Type, e.Member, e.Why)
+	if c.sighted != nil {
+		c.sighted(n, e)
+	}
 	if e.Type == cluster.MemberFailed && c.gentle {
 		c.broken("%s takes %s for dead, and all that was broken were connections, and one link refused: %s", n.id(), e.Member, e.Why)
 	}

@@ -48,6 +48,7 @@ type node struct {
 	stalled bool          // it answers pings and applies nothing
 	behind  time.Duration // its clock, behind the world's
 	inbox   []func()      // what came while it was frozen
+	backlog []func()      // resets the connections that its kernel has accepted
 	frozeAt time.Time     // by the world's clock
 	asked   time.Time     // for when a tick was asked, by its own clock
 	tickSeq uint64
@@ -66,7 +67,6 @@ type node struct {
 type link struct {
 	incarnation      uint64
 	dialled, inbound *conn
-	lastRead         time.Time
 }
 
 // conn is one connection.
@@ -192,11 +192,7 @@ func (n *node) tick() {
 	}
 	n.asked = time.Time{}
 	n.tickSeq++
-	for _, peer := range n.c.names {
-		if l := n.links[peer]; l != nil && !l.lastRead.IsZero() {
-			n.step(cluster.Heard{Peer: peer, At: l.lastRead})
-		}
-	}
+	// Messages arrive whole: there are never bytes behind which answers could wait.
 	n.step(cluster.Tick{Late: late})
 	n.step(cluster.Applied{Digest: n.db.Digest()})
 	n.rep.Tick(n.now())
@@ -318,7 +314,7 @@ func (n *node) dial(d cluster.Dial) {
 	case to.down || !slices.Contains(d.Addrs, to.addr):
 		fail(rtt, true, "connection refused")
 	case to.frozen:
-		fail(n.c.cfg.HandshakeTimeout, false, "timed out")
+		n.waitFor(to, fail)
 	default:
 		w.After(rtt, func() {
 			if n.down || to.down || to.frozen || w.IsCut(n.name, d.Peer) || n.c.nodes[to.name] != to {
@@ -335,6 +331,30 @@ func (n *node) dial(d cluster.Dial) {
 			n.greet(to)
 		})
 	}
+}
+
+// waitFor dials a frozen node: its kernel accepts, and it says nothing until it
+// thaws. If it ends instead its kernel resets the connection.
+func (n *node) waitFor(to *node, fail func(after time.Duration, refused bool, why string)) {
+	w := n.c.world
+	over := false
+	once := func(do func()) func() {
+		return func() {
+			if !over {
+				over = true
+				do()
+			}
+		}
+	}
+	w.After(n.c.cfg.HandshakeTimeout, once(func() { fail(0, false, "timed out") }))
+	to.backlog = append(to.backlog, once(func() { fail(w.Latency(), false, "connection reset") }))
+	to.inbox = append(to.inbox, once(func() {
+		if n.down || n.frozen || w.IsCut(n.name, to.name) || n.c.nodes[n.name] != n {
+			fail(0, false, "connection reset")
+			return
+		}
+		n.greet(to)
+	}))
 }
 
 // greet is the end of a handshake, for both.
@@ -376,7 +396,7 @@ func (n *node) connected(peer string, c *conn, dialled bool, info cluster.Info) 
 		slot = &l.dialled
 	}
 	replaced := *slot
-	*slot, l.lastRead = c, n.now()
+	*slot = c
 	n.step(cluster.Connected{Peer: peer, Dialled: dialled, Info: info})
 	if replaced != nil {
 		n.close(replaced)
@@ -467,6 +487,10 @@ func (n *node) crash() {
 		delete(n.waiting, id)
 	}
 	n.inbox = nil
+	for _, reset := range n.backlog {
+		reset()
+	}
+	n.backlog = nil
 }
 
 // freeze keeps the node from running; if its whole machine is paused its clock
@@ -481,7 +505,7 @@ func (n *node) thaw(clockStoodStill bool) {
 		n.behind += n.c.world.Now().Sub(n.frozeAt)
 	}
 	inbox := n.inbox
-	n.inbox = nil
+	n.inbox, n.backlog = nil, nil
 	for _, do := range inbox {
 		n.reads(do)
 	}
