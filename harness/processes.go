@@ -220,7 +220,7 @@ func (p *Processes) Heal(ctx context.Context) (time.Time, error) {
 	var all error
 	for node := range broken {
 		if n := p.Node(node); n != nil && n.Running() { // the faults of one that ended are over
-			all = errors.Join(all, p.ask(ctx, node, "fault.heal", nil))
+			all = errors.Join(all, p.ask(ctx, node, "fault.heal", map[string]any{}))
 		}
 	}
 	return now, all

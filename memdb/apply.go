@@ -1,6 +1,7 @@
 package memdb
 
 import (
+	"bytes"
 	"slices"
 
 	gomemdb "github.com/hashicorp/go-memdb"
@@ -93,6 +94,7 @@ func (db *DB) remember(name string, before, after Position, b Batch) {
 	}
 	for _, c := range b.Changes {
 		if c.Seq == log.Last()+1 && c.Seq <= after.Seq {
+			c.Row = bytes.Clone(c.Row) // it is a part of the message in which it came
 			log.Append(c)
 		}
 	}

@@ -45,6 +45,11 @@ func eachPrefix[R any](txn *gomemdb.Txn, table string, prefix []byte) iter.Seq[R
 }
 
 func marshalRow(r row) (json.RawMessage, error) {
+	if c, ok := r.(*Claim); ok {
+		if raw, ok := marshalClaim(c); ok {
+			return raw, nil
+		}
+	}
 	raw, err := jsontext.Marshal(r)
 	if err != nil {
 		return nil, errs.Wrap(errs.Internal, err, "row %q cannot be written", r.rowID())
