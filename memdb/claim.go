@@ -178,7 +178,7 @@ func (db *DB) Confirm(seq uint64) error {
 }
 
 // Confirmed returns an origin's watermark, as far as it is known here.
-func (db *DB) Confirmed(name string) uint64 { return originIn(db.db.Txn(false), name).Confirmed }
+func (db *DB) Confirmed(name string) uint64 { return db.origin(name).Confirmed }
 
 // Rival is a claim to a name that is better than another one.
 type Rival struct {

@@ -3,6 +3,7 @@ package memdb
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	gomemdb "github.com/hashicorp/go-memdb"
 
@@ -25,6 +26,7 @@ type DB struct {
 	log  *journal.Journal[Change]
 	mu   sync.Mutex                          // held by writers; also orders the logs as the commits
 	logs map[string]*journal.Journal[Change] // of the other origins
+	own  atomic.Pointer[origin]              // this node's row, as last committed
 }
 
 // Open returns an empty state of the node called self, at incarnation 0.
@@ -43,8 +45,18 @@ func (db *DB) write(f func(txn *gomemdb.Txn) error) error {
 	if err := f(txn); err != nil {
 		return err
 	}
+	own := originRow(txn, db.self)
 	txn.Commit()
+	db.own.Store(own)
 	return nil
+}
+
+// ownOrigin is originIn of this node, as last committed.
+func (db *DB) ownOrigin() origin {
+	if o := db.own.Load(); o != nil {
+		return *o
+	}
+	return origin{Name: db.self}
 }
 
 // SetIncarnation says which incarnation this node's rows are of. It may rise

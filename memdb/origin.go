@@ -26,11 +26,19 @@ func (o origin) visible() bool { return o.Shown && o.Position.Covers(o.Target) }
 // originIn returns a copy of an origin's row; zero but for the name if there
 // is none yet.
 func originIn(txn *gomemdb.Txn, name string) origin {
+	if o := originRow(txn, name); o != nil {
+		return *o
+	}
+	return origin{Name: name}
+}
+
+// originRow returns an origin's row, nil if there is none yet.
+func originRow(txn *gomemdb.Txn, name string) *origin {
 	found, err := txn.First(origins, "id", keyOf(name, name))
 	if err != nil || found == nil { // the index never fails on a key
-		return origin{Name: name}
+		return nil
 	}
-	return *found.(*origin)
+	return found.(*origin)
 }
 
 // Hide says that an origin is dead: its sandboxes are unknown now, its other

@@ -162,4 +162,11 @@ func (v View) Len() int {
 }
 
 // Position tells how far an origin's changes have been applied.
-func (db *DB) Position(origin string) Position { return originIn(db.db.Txn(false), origin).Position }
+func (db *DB) Position(origin string) Position { return db.origin(origin).Position }
+
+func (db *DB) origin(name string) origin {
+	if name == db.self {
+		return db.ownOrigin()
+	}
+	return originIn(db.db.Txn(false), name)
+}

@@ -225,7 +225,13 @@ func unmarshal(raw json.RawMessage, v reflect.Value) error {
 	case *json.RawMessage:
 		*target = raw
 		return nil
-	case *string, *bool, *int, *int64, *uint64, *float64, *[]string:
+	case *string:
+		if plain, ok := jsontext.PlainString(raw); ok {
+			*target = plain
+			return nil
+		}
+		return json.Unmarshal(raw, target)
+	case *bool, *int, *int64, *uint64, *float64, *[]string:
 		return json.Unmarshal(raw, target)
 	default:
 		d := json.NewDecoder(bytes.NewReader(raw))
