@@ -207,7 +207,13 @@ func registerRate(t *testing.T) {
 	p := newPoster(t, c.Node("n1").HTTP)
 	load(t, p, "registry.register", "warm", rounds(200, 4000), 100)
 	n := rounds(1000, 60_000)
+	before := cpu(t, c)
 	batched := perSecond(n, load(t, p, "registry.register", "batched", n, 100))
+	spent := cpu(t, c)
+	for node := range spent {
+		spent[node] = (spent[node] - before[node]) / time.Duration(n)
+	}
+	t.Logf("processor time of a batched register, by node: %v", spent)
 	echo := perSecond(n, bareEcho(t, func(p *poster) {
 		for range n / 100 {
 			_, _, err := p.post(request("registry.register", "batched", 0, 100, false), "")
@@ -229,6 +235,18 @@ func nodeFigures(t *testing.T, c *harness.Processes, node string, wait time.Dura
 	var info operations.NodeInfo
 	err = c.Node(node).Client().Call(ctx, "node.info", map[string]any{"node": node}, &info)
 	return info.Metrics, err
+}
+
+// cpu is the processor time that each node has used.
+func cpu(t *testing.T, c *harness.Processes) map[string]time.Duration {
+	t.Helper()
+	used := map[string]time.Duration{}
+	for _, node := range c.Names() {
+		m, err := nodeFigures(t, c, node, 5*time.Second)
+		require.NoError(t, err)
+		used[node] = time.Duration(m.CPUSeconds * float64(time.Second))
+	}
+	return used
 }
 
 // resident is a node's resident memory once it no longer shrinks: the runtime

@@ -35,6 +35,9 @@ func Open(self string) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the state: %w", err)
 	}
+	// Only what go-memdb takes for a snapshot is spared the bookkeeping for watches,
+	// of which there are none here.
+	db = db.Snapshot()
 	return &DB{self: self, db: db, log: journal.New(logLimits, Change.Size), logs: map[string]*journal.Journal[Change]{}}, nil
 }
 
