@@ -157,12 +157,46 @@ func claimIn(txn *gomemdb.Txn, name, node string) *Claim {
 
 // PutClaim stores a claim of this node. One that replaces another keeps its
 // stamp and its number, and so its standing.
-func (tx *Tx) PutClaim(c Claim) error {
-	c.Since = originIn(tx.txn, tx.db.self).Seq + uint64(len(tx.changes)) + 1
-	if before := claimIn(tx.txn, c.Name, c.Node); before != nil {
+func (tx *Tx) PutClaim(c Claim) error { return tx.putClaim(c, claimIn(tx.txn, c.Name, c.Node)) }
+
+func (tx *Tx) putClaim(c Claim, before *Claim) error {
+	c.Since = tx.next()
+	if before != nil {
 		c.Stamp, c.Since = before.Stamp, before.Since
 	}
 	return tx.put(names, &c)
+}
+
+// next is the number of the transaction's next change.
+func (tx *Tx) next() uint64 { return tx.from + uint64(len(tx.changes)) + 1 }
+
+// Claims stores new claims of this node to different names in one step, and tells
+// for each what went wrong or the number of its change. One that is wrong does not
+// keep the others out. check may refuse one by what the view shows.
+func (db *DB) Claims(claims []Claim, check func(v View, c Claim) error) (seqs []uint64, failed []error) {
+	seqs, failed = make([]uint64, len(claims)), make([]error, len(claims))
+	before := make([]*Claim, len(claims))
+	_, err := db.Update(func(tx *Tx) error {
+		// All is read before anything is written: go-memdb copies the path to a row
+		// once in a transaction, and again after each time that it was read.
+		for i, c := range claims {
+			before[i], failed[i] = claimIn(tx.txn, c.Name, c.Node), check(tx.View(), c)
+		}
+		for i, c := range claims {
+			if failed[i] != nil {
+				continue
+			}
+			seqs[i] = tx.next()
+			failed[i] = tx.putClaim(c, before[i])
+		}
+		return nil
+	})
+	if err != nil { // then nothing was stored
+		for i := range failed {
+			failed[i] = err
+		}
+	}
+	return seqs, failed
 }
 
 // DeleteClaim withdraws a claim of this node, if there is one.

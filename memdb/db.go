@@ -85,6 +85,7 @@ func (db *DB) Log() *journal.Journal[Change] { return db.log }
 type Tx struct {
 	db      *DB
 	txn     *gomemdb.Txn
+	from    uint64 // the number of the last change before it
 	changes []Change
 }
 
@@ -96,11 +97,11 @@ func (db *DB) Update(f func(tx *Tx) error) (Position, error) {
 	tx := &Tx{db: db}
 	var position Position
 	err := db.write(func(txn *gomemdb.Txn) error {
-		tx.txn = txn
+		o := originIn(txn, db.self)
+		tx.txn, tx.from = txn, o.Seq
 		if err := f(tx); err != nil {
 			return err
 		}
-		o := originIn(txn, db.self)
 		o.Seq += uint64(len(tx.changes))
 		o.Shown = true
 		position = o.Position
