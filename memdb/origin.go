@@ -26,19 +26,11 @@ func (o origin) visible() bool { return o.Shown && o.Position.Covers(o.Target) }
 // originIn returns a copy of an origin's row; zero but for the name if there
 // is none yet.
 func originIn(txn *gomemdb.Txn, name string) origin {
-	if o := originRow(txn, name); o != nil {
-		return *o
-	}
-	return origin{Name: name}
-}
-
-// originRow returns an origin's row, nil if there is none yet.
-func originRow(txn *gomemdb.Txn, name string) *origin {
 	found, err := txn.First(origins, "id", keyOf(name, name))
 	if err != nil || found == nil { // the index never fails on a key
-		return nil
+		return origin{Name: name}
 	}
-	return found.(*origin)
+	return *found.(*origin)
 }
 
 // Hide says that an origin is dead: its sandboxes are unknown now, its other
@@ -59,7 +51,7 @@ func (db *DB) change(name string, f func(*origin)) error {
 	return db.write(func(txn *gomemdb.Txn) error {
 		o := originIn(txn, name)
 		f(&o)
-		return txn.Insert(origins, &o)
+		return db.putOrigin(txn, o)
 	})
 }
 
@@ -72,7 +64,7 @@ func (db *DB) ForgetNames(name string) error {
 	return db.write(func(txn *gomemdb.Txn) error {
 		o := originIn(txn, name)
 		o.Seq = 0
-		if err := txn.Insert(origins, &o); err != nil {
+		if err := db.putOrigin(txn, o); err != nil {
 			return err
 		}
 		return dropTable(txn, names, name)
@@ -91,7 +83,7 @@ func (db *DB) Drop(name string, below uint64) error {
 		}
 		o.reset(below)
 		delete(db.logs, name)
-		if err := txn.Insert(origins, &o); err != nil {
+		if err := db.putOrigin(txn, o); err != nil {
 			return err
 		}
 		return dropRows(txn, name)
