@@ -130,6 +130,7 @@ func (n *Node) Run(ctx context.Context) error {
 	work := newGroup(last, func(err error) { cancel(err) })
 	work.Go("cluster", n.cluster.Run)
 	work.Go("replica", n.replica.Run)
+	work.Go("memory", tidy)
 	programs := newGroup(last, func(err error) { cancel(err) })
 	killPrograms := programs.Go("programs", n.programs.Run)
 	work.Go("server", func(ctx context.Context) error { return n.server.Serve(ctx, n.httpListener) })
