@@ -19,11 +19,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/labstack/echo/v4"
 	"github.com/stretchr/testify/require"
 
 	"github.com/glassbox-dev/glassbox/harness"
 	"github.com/glassbox-dev/glassbox/internal/operations"
 	"github.com/glassbox-dev/glassbox/memdb/memdbtest"
+	"github.com/glassbox-dev/glassbox/rpc/rpctest"
 )
 
 // TestPromisesOfNames measures what is promised of names, on real processes; see
@@ -33,11 +35,18 @@ func TestPromisesOfNames(t *testing.T) {
 		reportBare(t, n)
 		return
 	}
+	if addr := os.Getenv(emptyEcho); addr != "" {
+		e := echo.New()
+		e.GET("/*", func(c echo.Context) error { return c.NoContent(http.StatusOK) })
+		_ = http.ListenAndServe(addr, e) // until it is killed
+		return
+	}
 	if !strict {
 		t.Parallel()
 	}
 	t.Run("register", registerLatency)
 	t.Run("register_rate", registerRate)
+	t.Run("lookup", lookupRate)
 	t.Run("many", manyNames)
 	t.Run("idle", idleWithNames)
 	t.Run("heal", healNames)
@@ -81,7 +90,7 @@ func request(method, prefix string, from, to int, single bool) []byte {
 		if method == "registry.register" {
 			b = append(b, `,"value":`+someValue...)
 		}
-		b = append(b, `,"timeout_ms":20000}}`...)
+		b = append(b, "}}"...)
 	}
 	if single {
 		return b
@@ -227,6 +236,59 @@ func registerRate(t *testing.T) {
 	t.Logf("figure: %-52s %12d", "registers a second, 16 callers, unbatched", single)
 	atLeast(t, "registers a second, 16 callers, batches of 100", batched, 20_000, 100)
 }
+
+// emptyEcho is set for a process that is an empty handler of the router that nodes
+// have, at this address.
+const emptyEcho = "GLASSBOX_EMPTY_ECHO"
+
+// lookupRate: sixteen callers look names of another node up over HTTP, in turn
+// with an empty handler.
+func lookupRate(t *testing.T) {
+	const names = 1000
+	c := start(t, harness.ProcessOptions{Nodes: 3})
+	load(t, newPoster(t, c.Node("n2").HTTP), "registry.register", "look", names, 100)
+	addrs, err := harness.FreeAddrs(1)
+	require.NoError(t, err)
+	empty := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^TestPromisesOfNames$")
+	empty.Env = append(os.Environ(), emptyEcho+"="+addrs[0])
+	require.NoError(t, empty.Start())
+	defer func() {
+		require.NoError(t, empty.Process.Kill())
+		require.Error(t, empty.Wait())
+	}()
+	p := newPoster(t, addrs[0])
+	get := func(addr string, i int) (err error) {
+		answer, err := p.http.Get("http://" + addr + "/api/v1/registry/" + nameOf("look", i%names))
+		if err != nil {
+			return err
+		}
+		defer answer.Body.Close()
+		if _, err = io.Copy(io.Discard, answer.Body); answer.StatusCode != http.StatusOK {
+			err = fmt.Errorf("status %d", answer.StatusCode)
+		}
+		return err
+	}
+	require.Eventually(t, func() bool { return get(addrs[0], 0) == nil }, 5*time.Second, 10*time.Millisecond)
+	n := rounds(200, 4000)
+	var took [2]time.Duration
+	turns := rounds(2, 11)
+	for turn := range turns {
+		for which, addr := range []string{addrs[0], c.Node("n1").HTTP} {
+			begun := time.Now()
+			rpctest.Spread(t, callers, n, func() error { return get(addr, int(lookups.Add(1))) })
+			if turn > 0 { // the first warms up
+				took[which] += time.Since(begun)
+			}
+		}
+	}
+	n *= turns - 1
+	t.Logf("figure: %-52s %12d", "lookups a second over HTTP, 16 callers", perSecond(n, took[1]))
+	t.Logf("figure: %-52s %12d", "an empty echo handler in the same run", perSecond(n, took[0]))
+	atLeast(t, "lookups over HTTP, percent of the empty handler", int(100*took[0]/took[1]), 80, 10)
+}
+
+// lookups counts them, so that each is of another name.
+var lookups atomic.Int64
 
 // nodeFigures are a node's own.
 func nodeFigures(t *testing.T, c *harness.Processes, node string, wait time.Duration) (m operations.Metrics, err error) {

@@ -170,24 +170,23 @@ func (tx *Tx) putClaim(c Claim, before *Claim) error {
 // next is the number of the transaction's next change.
 func (tx *Tx) next() uint64 { return tx.from + uint64(len(tx.changes)) + 1 }
 
-// Claims stores new claims of this node to different names in one step, and tells
-// for each what went wrong or the number of its change. One that is wrong does not
-// keep the others out. check may refuse one by what the view shows.
+// Claims stores claims of this node to different names, of which it holds none, in
+// one step, and tells for each what went wrong or the number of its change. One
+// that is wrong does not keep the others out. check may refuse one by what the
+// view shows.
 func (db *DB) Claims(claims []Claim, check func(v View, c Claim) error) (seqs []uint64, failed []error) {
 	seqs, failed = make([]uint64, len(claims)), make([]error, len(claims))
-	before := make([]*Claim, len(claims))
 	_, err := db.Update(func(tx *Tx) error {
 		// All is read before anything is written: go-memdb copies the path to a row
 		// once in a transaction, and again after each time that it was read.
 		for i, c := range claims {
-			before[i], failed[i] = claimIn(tx.txn, c.Name, c.Node), check(tx.View(), c)
+			failed[i] = check(tx.View(), c)
 		}
 		for i, c := range claims {
-			if failed[i] != nil {
-				continue
+			if failed[i] == nil {
+				seqs[i] = tx.next()
+				failed[i] = tx.putClaim(c, nil)
 			}
-			seqs[i] = tx.next()
-			failed[i] = tx.putClaim(c, before[i])
 		}
 		return nil
 	})

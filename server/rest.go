@@ -15,7 +15,6 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/glassbox-dev/glassbox/internal/errs"
-	"github.com/glassbox-dev/glassbox/internal/jsontext"
 	"github.com/glassbox-dev/glassbox/internal/op"
 	"github.com/glassbox-dev/glassbox/rpc"
 )
@@ -55,11 +54,7 @@ func caller(c echo.Context, via string) op.Caller {
 }
 
 func (s *Server) call(o *op.Op, c echo.Context, params map[string]json.RawMessage) error {
-	raw, err := jsontext.Marshal(params)
-	if err != nil {
-		return errs.Wrap(errs.Internal, err, "the parameters cannot be put together")
-	}
-	result, err := s.cfg.Table.Invoke(c.Request().Context(), op.Request{Method: o.Name, Params: raw, Caller: caller(c, "rest")})
+	result, err := s.cfg.Table.Invoke(c.Request().Context(), op.Request{Method: o.Name, Params: op.Object(params), Caller: caller(c, "rest")})
 	if err != nil {
 		return err
 	}
@@ -124,6 +119,9 @@ func (s *Server) params(o *op.Op, c echo.Context) (map[string]json.RawMessage, e
 		if err := add(name, []string{value}); err != nil {
 			return nil, err
 		}
+	}
+	if c.Request().URL.RawQuery == "" {
+		return params, nil
 	}
 	query, err := url.ParseQuery(c.Request().URL.RawQuery)
 	if err != nil { // net/url's own Query would leave out what it cannot read

@@ -259,6 +259,12 @@ func (c *Core) settle(now time.Time) {
 		}
 		c.out.Wrote = true
 	}
+	if n := slices.IndexFunc(c.unsettled, func(s *slot) bool { return s.since > limit }); n != 0 {
+		if n < 0 {
+			n = len(c.unsettled)
+		}
+		c.out.Events, c.out.Done = slices.Grow(c.out.Events, n), slices.Grow(c.out.Done, n)
+	}
 	for len(c.unsettled) > 0 && c.unsettled[0].since <= limit {
 		s := c.unsettled[0]
 		c.unsettled = c.unsettled[1:]

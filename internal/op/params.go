@@ -149,15 +149,14 @@ func validMembers(raw json.RawMessage) (map[string]json.RawMessage, error) {
 	return m, nil
 }
 
-// object is the reverse of [Members].
-func object(m map[string]json.RawMessage) json.RawMessage {
+// Object is the reverse of [Members]: the values are valid JSON.
+func Object(m map[string]json.RawMessage) json.RawMessage {
 	b := []byte{'{'}
 	for name, value := range m {
 		if len(b) > 1 {
 			b = append(b, ',')
 		}
-		key, _ := json.Marshal(name) // a string always marshals
-		b = append(append(append(b, key...), ':'), value...)
+		b = append(append(jsontext.AppendString(b, name), ':'), value...)
 	}
 	return append(b, '}')
 }

@@ -145,7 +145,7 @@ func (c *call) takeCommon(m map[string]json.RawMessage) error {
 		return errs.BadParam(nodeParam, "required, but missing: say which node is meant")
 	}
 	if common > 0 {
-		c.raw = object(m)
+		c.raw = Object(m)
 	}
 	return nil
 }
@@ -166,9 +166,16 @@ func (t *Table) runLocal(ctx context.Context, c *call) (result json.RawMessage, 
 	return marshal(c.op, out)
 }
 
+// Appender is a result that writes itself, as jsontext.Marshal would, without
+// reflection.
+type Appender interface{ AppendJSON(b []byte) []byte }
+
 func marshal(o *Op, out any) (json.RawMessage, error) {
 	if raw, ok := out.(json.RawMessage); ok {
 		return raw, nil
+	}
+	if a, ok := out.(Appender); ok {
+		return a.AppendJSON(make([]byte, 0, 256)), nil
 	}
 	raw, err := jsontext.Marshal(out)
 	if err != nil {
