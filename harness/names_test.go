@@ -252,10 +252,11 @@ func lookupRate(t *testing.T) {
 	empty := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^TestPromisesOfNames$")
 	empty.Env = append(os.Environ(), emptyEcho+"="+addrs[0])
 	require.NoError(t, empty.Start())
-	defer func() {
+	end := sync.OnceFunc(func() {
 		require.NoError(t, empty.Process.Kill())
 		require.Error(t, empty.Wait())
-	}()
+	})
+	defer end()
 	p := newPoster(t, addrs[0])
 	get := func(addr string, i int) (err error) {
 		answer, err := p.http.Get("http://" + addr + "/api/v1/registry/" + nameOf("look", i%names))
@@ -270,6 +271,7 @@ func lookupRate(t *testing.T) {
 	}
 	require.Eventually(t, func() bool { return get(addrs[0], 0) == nil }, 5*time.Second, 10*time.Millisecond)
 	n := rounds(200, 4000)
+	before := cpu(t, c)
 	var took [2]time.Duration
 	turns := rounds(2, 11)
 	for turn := range turns {
@@ -281,6 +283,10 @@ func lookupRate(t *testing.T) {
 			}
 		}
 	}
+	spent := cpu(t, c)["n1"] - before["n1"]
+	end()
+	t.Logf("processor time of a lookup: %s; of an empty answer, its process's start included: %s", spent/time.Duration(n*turns),
+		(empty.ProcessState.UserTime()+empty.ProcessState.SystemTime())/time.Duration(n*turns))
 	n *= turns - 1
 	t.Logf("figure: %-52s %12d", "lookups a second over HTTP, 16 callers", perSecond(n, took[1]))
 	t.Logf("figure: %-52s %12d", "an empty echo handler in the same run", perSecond(n, took[0]))
