@@ -54,7 +54,7 @@ func caller(c echo.Context, via string) op.Caller {
 }
 
 func (s *Server) call(o *op.Op, c echo.Context, params map[string]json.RawMessage) error {
-	result, err := s.cfg.Table.Invoke(c.Request().Context(), op.Request{Method: o.Name, Params: op.Object(params), Caller: caller(c, "rest")})
+	result, err := s.cfg.Table.Invoke(c.Request().Context(), op.Request{Method: o.Name, Members: params, Caller: caller(c, "rest")})
 	if err != nil {
 		return err
 	}

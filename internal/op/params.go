@@ -149,8 +149,8 @@ func validMembers(raw json.RawMessage) (map[string]json.RawMessage, error) {
 	return m, nil
 }
 
-// Object is the reverse of [Members]: the values are valid JSON.
-func Object(m map[string]json.RawMessage) json.RawMessage {
+// object is the reverse of [Members]: the values are valid JSON.
+func object(m map[string]json.RawMessage) json.RawMessage {
 	b := []byte{'{'}
 	for name, value := range m {
 		if len(b) > 1 {
