@@ -2,15 +2,18 @@ package node
 
 import (
 	"context"
+	"os"
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
 )
 
-// The Go runtime keeps the memory that a burst of work has needed for minutes: its
-// next collection comes when the heap has doubled, or after two minutes, and what
-// it frees goes back to the system slowly. A node is idle most of the time, and on
-// a laptop there are several.
+// A node is idle most of the time, and on a laptop there are several: then its
+// memory counts. When it has work to do, the collector's share counts: a heap of a
+// few megabytes is collected many times a second, for garbage of a few megabytes
+// more. And when the work is over the Go runtime would keep what it needed for
+// minutes: the next collection comes when the heap has doubled, or after two
+// minutes, and what it frees goes back to the system slowly.
 const (
 	tidyEvery = time.Second
 	// busyBytes is what a node that has work to do allocates meanwhile, at least.
@@ -18,13 +21,26 @@ const (
 	// burstBytes is what has to be allocated before it is worth tidying up: more
 	// than idling does in minutes.
 	burstBytes = 16 << 20
+	// roomBytes is the garbage that a busy node may have, if its heap is smaller.
+	roomBytes = 32 << 20
+	// usualPercent is the runtime's own: as much garbage as there is heap.
+	usualPercent = 100
 )
 
-// tidy gives back the memory of a burst of work once it is over, until ctx ends.
+// tidy gives a busy node room, and its memory back once it is idle, until ctx
+// ends. Who has set GOGC has decided about the room.
 func tidy(ctx context.Context) error {
 	ticker := time.NewTicker(tidyEvery)
 	defer ticker.Stop()
-	last := allocated()
+	percent, setting := usualPercent, os.Getenv("GOGC") == ""
+	set := func(to int) {
+		if setting && to != percent {
+			debug.SetGCPercent(to)
+			percent = to
+		}
+	}
+	defer set(usualPercent)
+	last, _ := heap()
 	tidied := last
 	for {
 		select {
@@ -32,18 +48,35 @@ func tidy(ctx context.Context) error {
 			return nil
 		case <-ticker.C:
 		}
-		now := allocated()
-		if now-last < busyBytes && now-tidied > burstBytes {
+		allocated, live := heap()
+		switch {
+		case allocated-last >= busyBytes:
+			set(roomPercent(live))
+		case allocated-tidied > burstBytes:
+			set(usualPercent)
 			debug.FreeOSMemory()
-			tidied = now
+			tidied = allocated
+		default:
+			set(usualPercent)
 		}
-		last = now
+		last = allocated
 	}
 }
 
-// allocated is how many bytes the process has ever allocated.
-func allocated() uint64 {
-	samples := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+// roomPercent is how much garbage a busy node with so much heap may have, in
+// percent of that. It has few values, so that it is rarely set.
+func roomPercent(live uint64) int {
+	percent := usualPercent
+	for percent < 800 && uint64(percent)*live/100 < roomBytes {
+		percent *= 2
+	}
+	return percent
+}
+
+// heap tells how many bytes the process has ever allocated, and how many of them
+// were found in use last.
+func heap() (allocated, live uint64) {
+	samples := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"}}
 	metrics.Read(samples)
-	return samples[0].Value.Uint64()
+	return samples[0].Value.Uint64(), samples[1].Value.Uint64()
 }
