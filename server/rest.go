@@ -29,8 +29,9 @@ func (s *Server) route(o *op.Op) {
 	if begin, last, ok := cutLast(path, "/:"); ok && slices.Contains(restParams, last) {
 		path = begin + "/*"
 	}
+	inPath := o.PathParams()
 	s.echo.Add(o.Method, path, func(c echo.Context) error {
-		params, err := s.params(o, c)
+		params, err := s.params(o, inPath, c)
 		if err != nil {
 			return err
 		}
@@ -98,7 +99,7 @@ func setLocation(c echo.Context, result json.RawMessage) {
 
 // params folds path, query and body into one object. A parameter may be given
 // in one place only: nothing overrides anything silently.
-func (s *Server) params(o *op.Op, c echo.Context) (map[string]json.RawMessage, error) {
+func (s *Server) params(o *op.Op, inPath []string, c echo.Context) (map[string]json.RawMessage, error) {
 	params, err := s.body(c)
 	if err != nil {
 		return nil, err
@@ -111,7 +112,7 @@ func (s *Server) params(o *op.Op, c echo.Context) (map[string]json.RawMessage, e
 		params[name] = raw
 		return err
 	}
-	for _, name := range o.PathParams() {
+	for _, name := range inPath {
 		value, err := pathParam(c, name)
 		if err != nil {
 			return nil, err
@@ -154,6 +155,9 @@ func pathParam(c echo.Context, name string) (string, error) {
 
 // body reads a JSON object; no body is an empty one.
 func (s *Server) body(c echo.Context) (map[string]json.RawMessage, error) {
+	if r := c.Request(); r.Body == http.NoBody && r.Header.Get(echo.HeaderContentEncoding) == "" {
+		return map[string]json.RawMessage{}, nil
+	}
 	raw, err := s.readBody(c)
 	params := map[string]json.RawMessage{}
 	if err != nil || len(bytes.TrimSpace(raw)) == 0 {
