@@ -35,6 +35,9 @@ var (
 var binary string
 
 func TestMain(m *testing.M) {
+	if os.Getenv(bareRows) != "" || os.Getenv(emptyEcho) != "" {
+		os.Exit(m.Run()) // something to compare with, which wants no nodes
+	}
 	dir, err := os.MkdirTemp("", "glassbox-figures-")
 	if err != nil {
 		panic(err)

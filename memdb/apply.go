@@ -1,6 +1,7 @@
 package memdb
 
 import (
+	"bytes"
 	"slices"
 
 	gomemdb "github.com/hashicorp/go-memdb"
@@ -53,7 +54,7 @@ func (db *DB) Apply(name string, b Batch) (Applied, error) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	var done Applied
-	before := originIn(db.db.Txn(false), name)
+	before := db.View().origin(name)
 	err := db.write(func(txn *gomemdb.Txn) error {
 		o, err := begin(txn, name, b.Incarnation)
 		if err != nil {
@@ -68,7 +69,7 @@ func (db *DB) Apply(name string, b Batch) (Applied, error) {
 		o.Confirmed = max(o.Confirmed, b.Confirmed)
 		done.Shown = o.visible() && !before.visible()
 		if o != before {
-			if err := txn.Insert(origins, &o); err != nil {
+			if err := db.putOrigin(txn, o); err != nil {
 				return err
 			}
 		}
@@ -93,6 +94,7 @@ func (db *DB) remember(name string, before, after Position, b Batch) {
 	}
 	for _, c := range b.Changes {
 		if c.Seq == log.Last()+1 && c.Seq <= after.Seq {
+			c.Row = bytes.Clone(c.Row) // it is a part of the message in which it came
 			log.Append(c)
 		}
 	}
@@ -151,7 +153,7 @@ func apply(txn *gomemdb.Txn, name string, c Change) error {
 func (db *DB) Since(name string, p Position, limit int) (Batch, bool) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	o := originIn(db.db.Txn(false), name)
+	o := db.View().origin(name)
 	b := Batch{Incarnation: o.Incarnation, From: p.Seq, Confirmed: o.Confirmed}
 	if p.Covers(o.Position) {
 		return b, true
@@ -180,8 +182,8 @@ func (db *DB) Since(name string, p Position, limit int) (Batch, bool) {
 
 // Rows returns all rows of an origin: a snapshot to be installed elsewhere.
 func (db *DB) Rows(name string) (Snapshot, error) {
-	txn := db.db.Txn(false)
-	o := originIn(txn, name)
+	v := db.View()
+	txn, o := v.txn, v.origin(name)
 	s := Snapshot{Position: o.Position, Confirmed: o.Confirmed}
 	for _, table := range replicated {
 		for r := range each[row](txn, table) {
@@ -226,7 +228,7 @@ func (db *DB) Install(name string, s Snapshot) (Applied, error) {
 			o.Confirmed = max(o.Confirmed, s.Confirmed)
 		}
 		if newer || done.Rose {
-			if err := txn.Insert(origins, &o); err != nil {
+			if err := db.putOrigin(txn, o); err != nil {
 				return err
 			}
 		}

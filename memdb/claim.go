@@ -38,7 +38,7 @@ func Better(a, b Claimed) bool {
 // Holder returns the best of the visible claims to a name.
 func (v View) Holder(name string) (best Claimed, found bool) {
 	for c := range eachPrefix[*Claim](v.txn, names, prefixOf(name)) {
-		o := originIn(v.txn, c.Node)
+		o := v.origin(c.Node)
 		if !o.visible() {
 			continue
 		}
@@ -55,13 +55,13 @@ func (v View) Claim(name, node string) (Claimed, bool) {
 	if c == nil {
 		return Claimed{}, false
 	}
-	return Claimed{*c, c.Since <= originIn(v.txn, node).Confirmed}, true
+	return Claimed{*c, c.Since <= v.origin(node).Confirmed}, true
 }
 
 // Claimants returns all visible claims to a name but one node's, the best first.
 func (v View) Claimants(name, but string) (list []Claimed) {
 	for c := range eachPrefix[*Claim](v.txn, names, prefixOf(name)) {
-		if o := originIn(v.txn, c.Node); o.visible() && c.Node != but {
+		if o := v.origin(c.Node); o.visible() && c.Node != but {
 			list = append(list, Claimed{*c, c.Since <= o.Confirmed})
 		}
 	}
@@ -83,7 +83,7 @@ func (v View) Holders(prefix, after string) iter.Seq[Claimed] {
 		for c := range v.claims(prefix, after) {
 			o, ok := state[c.Node]
 			if !ok {
-				o = originIn(v.txn, c.Node)
+				o = v.origin(c.Node)
 				state[c.Node] = o
 			}
 			if !o.visible() {
@@ -159,9 +159,11 @@ func claimIn(txn *gomemdb.Txn, name, node string) *Claim {
 
 // PutClaim stores a claim of this node. One that replaces another keeps its
 // stamp and its number, and so its standing.
-func (tx *Tx) PutClaim(c Claim) error {
-	c.Since = tx.number()
-	if before := claimIn(tx.txn, c.Name, c.Node); before != nil {
+func (tx *Tx) PutClaim(c Claim) error { return tx.putClaim(c, claimIn(tx.txn, c.Name, c.Node)) }
+
+func (tx *Tx) putClaim(c Claim, before *Claim) error {
+	c.Since = tx.next()
+	if before != nil {
 		c.Stamp, c.Since = before.Stamp, before.Since
 	}
 	return tx.put(names, &c)
@@ -176,20 +178,46 @@ func (tx *Tx) RenewClaim(name string) error {
 		return errs.New(errs.Internal, "there is no claim to %q to renew", name)
 	}
 	c := *before
-	c.Since = tx.number()
+	c.Since = tx.next()
 	return tx.put(names, &c)
 }
 
-// number is the next change's.
-func (tx *Tx) number() uint64 {
-	return originIn(tx.txn, tx.db.self).Seq + uint64(len(tx.changes)) + 1
+// next is the number of the transaction's next change.
+func (tx *Tx) next() uint64 { return tx.from + uint64(len(tx.changes)) + 1 }
+
+// Claims stores claims of this node to different names, of which it holds none, in
+// one step, and tells for each what went wrong or the number of its change. One
+// that is wrong does not keep the others out. check may refuse one by what the
+// view shows.
+func (db *DB) Claims(claims []Claim, check func(v View, c Claim) error) (seqs []uint64, failed []error) {
+	seqs, failed = make([]uint64, len(claims)), make([]error, len(claims))
+	_, err := db.Update(func(tx *Tx) error {
+		// All is read before anything is written: go-memdb copies the path to a row
+		// once in a transaction, and again after each time that it was read.
+		for i, c := range claims {
+			failed[i] = check(tx.View(), c)
+		}
+		for i, c := range claims {
+			if failed[i] == nil {
+				seqs[i] = tx.next()
+				failed[i] = tx.putClaim(c, nil)
+			}
+		}
+		return nil
+	})
+	if err != nil { // then nothing was stored
+		for i := range failed {
+			failed[i] = err
+		}
+	}
+	return seqs, failed
 }
 
 // DeleteClaim withdraws a claim of this node, if there is one.
 func (tx *Tx) DeleteClaim(name string) error { return tx.remove(names, name) }
 
 // View is the state as the transaction sees it.
-func (tx *Tx) View() View { return View{tx.txn} }
+func (tx *Tx) View() View { return View{txn: tx.txn} }
 
 // Confirm raises this node's watermark: its claims that were made by a change
 // up to seq are confirmed.
@@ -198,7 +226,7 @@ func (db *DB) Confirm(seq uint64) error {
 }
 
 // Confirmed returns an origin's watermark, as far as it is known here.
-func (db *DB) Confirmed(name string) uint64 { return originIn(db.db.Txn(false), name).Confirmed }
+func (db *DB) Confirmed(name string) uint64 { return db.View().origin(name).Confirmed }
 
 // Rival is a claim to a name that is better than another one.
 type Rival struct {
@@ -208,24 +236,34 @@ type Rival struct {
 
 // rivals looks at the claims among an origin's changes.
 func (db *DB) rivals(txn *gomemdb.Txn, name string, changes []Change, a *Applied) {
+	confirmed := originIn(txn, name).Confirmed
+	var others []*Claim
 	for _, c := range changes {
 		if c.Table != names {
 			continue
 		}
-		if claimIn(txn, c.ID, db.self) != nil {
+		var theirs *Claim
+		others = others[:0]
+		for claim := range eachPrefix[*Claim](txn, names, prefixOf(c.ID)) {
+			if claim.Node == name {
+				theirs = claim
+			} else {
+				others = append(others, claim)
+			}
+		}
+		if slices.ContainsFunc(others, func(other *Claim) bool { return other.Node == db.self }) {
 			a.Contested = append(a.Contested, c.ID)
 		}
-		theirs, ok := View{txn}.Claim(c.ID, name)
-		if !ok {
+		if theirs == nil {
 			continue
 		}
 		a.Stamp = max(a.Stamp, theirs.Stamp)
-		for other := range eachPrefix[*Claim](txn, names, prefixOf(c.ID)) {
+		for _, other := range others {
 			o := originIn(txn, other.Node)
-			if other.Node == name || other.Node != db.self && !o.visible() {
+			if other.Node != db.self && !o.visible() {
 				continue
 			}
-			if Better(Claimed{*other, other.Since <= o.Confirmed}, theirs) {
+			if Better(Claimed{*other, other.Since <= o.Confirmed}, Claimed{*theirs, theirs.Since <= confirmed}) {
 				a.Beaten = append(a.Beaten, Rival{c.ID, other.Node})
 				break
 			}

@@ -2,7 +2,9 @@ package memdb
 
 import (
 	"fmt"
+	"slices"
 	"sync"
+	"sync/atomic"
 
 	gomemdb "github.com/hashicorp/go-memdb"
 
@@ -25,6 +27,9 @@ type DB struct {
 	log  *journal.Journal[Change]
 	mu   sync.Mutex                          // held by writers; also orders the logs as the commits
 	logs map[string]*journal.Journal[Change] // of the other origins
+	now  atomic.Pointer[View]                // the state as last committed
+
+	touched []*origin // rows of origins that the present transaction has written
 }
 
 // Open returns an empty state of the node called self, at incarnation 0.
@@ -33,18 +38,42 @@ func Open(self string) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the state: %w", err)
 	}
-	return &DB{self: self, db: db, log: journal.New(logLimits, Change.Size), logs: map[string]*journal.Journal[Change]{}}, nil
+	// Only what go-memdb takes for a snapshot is spared the bookkeeping for watches,
+	// of which there are none here.
+	db = db.Snapshot()
+	made := &DB{self: self, db: db, log: journal.New(logLimits, Change.Size), logs: map[string]*journal.Journal[Change]{}}
+	made.now.Store(&View{db.Txn(false), []*origin{}})
+	return made, nil
 }
 
 // write runs f in a write transaction and commits it if f succeeds.
 func (db *DB) write(f func(txn *gomemdb.Txn) error) error {
+	db.touched = db.touched[:0]
 	txn := db.db.Txn(true)
 	defer txn.Abort() // does nothing after a commit
 	if err := f(txn); err != nil {
 		return err
 	}
 	txn.Commit()
+	view := View{db.db.Txn(false), db.View().origins}
+	if len(db.touched) > 0 {
+		view.origins = slices.Clone(view.origins)
+	}
+	for _, o := range db.touched {
+		if i, found := findOrigin(view.origins, o.Name); found {
+			view.origins[i] = o
+		} else {
+			view.origins = slices.Insert(view.origins, i, o)
+		}
+	}
+	db.now.Store(&view)
 	return nil
+}
+
+// putOrigin stores an origin's row.
+func (db *DB) putOrigin(txn *gomemdb.Txn, o origin) error {
+	db.touched = append(db.touched, &o)
+	return txn.Insert(origins, &o)
 }
 
 // SetIncarnation says which incarnation this node's rows are of. It may rise
@@ -58,7 +87,7 @@ func (db *DB) SetIncarnation(incarnation uint64) error {
 			return errs.New(errs.Conflict, "incarnation %d is below the present one, %d", incarnation, o.Incarnation)
 		}
 		o.Incarnation = incarnation
-		return txn.Insert(origins, &o)
+		return db.putOrigin(txn, o)
 	})
 }
 
@@ -70,6 +99,7 @@ func (db *DB) Log() *journal.Journal[Change] { return db.log }
 type Tx struct {
 	db      *DB
 	txn     *gomemdb.Txn
+	from    uint64 // the number of the last change before it
 	changes []Change
 }
 
@@ -81,15 +111,15 @@ func (db *DB) Update(f func(tx *Tx) error) (Position, error) {
 	tx := &Tx{db: db}
 	var position Position
 	err := db.write(func(txn *gomemdb.Txn) error {
-		tx.txn = txn
+		o := originIn(txn, db.self)
+		tx.txn, tx.from = txn, o.Seq
 		if err := f(tx); err != nil {
 			return err
 		}
-		o := originIn(txn, db.self)
 		o.Seq += uint64(len(tx.changes))
 		o.Shown = true
 		position = o.Position
-		return txn.Insert(origins, &o)
+		return db.putOrigin(txn, o)
 	})
 	if err != nil {
 		return Position{}, err
@@ -111,7 +141,7 @@ func (tx *Tx) PutSandbox(s Sandbox) error {
 	if err != nil {
 		return err
 	}
-	if other, ok := (View{tx.txn}).Sandbox(s.ID); ok && own == nil {
+	if other, ok := tx.View().Sandbox(s.ID); ok && own == nil {
 		return errs.New(errs.AlreadyExists, "sandbox %q already exists on node %s; destroy it first, or choose another id", s.ID, other.Node)
 	}
 	return tx.put(sandboxes, &s)

@@ -60,7 +60,7 @@ func (db *DB) change(name string, f func(*origin)) error {
 	return db.write(func(txn *gomemdb.Txn) error {
 		o := originIn(txn, name)
 		f(&o)
-		return txn.Insert(origins, &o)
+		return db.putOrigin(txn, o)
 	})
 }
 
@@ -73,7 +73,7 @@ func (db *DB) ForgetNames(name string) error {
 	return db.write(func(txn *gomemdb.Txn) error {
 		o := originIn(txn, name)
 		o.Seq = 0
-		if err := txn.Insert(origins, &o); err != nil {
+		if err := db.putOrigin(txn, o); err != nil {
 			return err
 		}
 		return dropTable(txn, names, name)
@@ -92,7 +92,7 @@ func (db *DB) Drop(name string, below uint64) error {
 		}
 		o.reset(below)
 		delete(db.logs, name)
-		if err := txn.Insert(origins, &o); err != nil {
+		if err := db.putOrigin(txn, o); err != nil {
 			return err
 		}
 		return dropRows(txn, name)

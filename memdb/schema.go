@@ -39,9 +39,12 @@ func (c *Claim) rowID() string       { return c.Name }
 func (c *Claim) rowOrigin() string   { return c.Node }
 func (o *origin) rowID() string      { return o.Name }
 func (o *origin) rowOrigin() string  { return o.Name }
-func keyOf(id, origin string) []byte { return []byte(id + "\x00" + origin + "\x00") }
-func prefixOf(id string) []byte      { return []byte(id + "\x00") }
-func errNotARow(obj any) error       { return fmt.Errorf("%T is no row", obj) }
+func prefixOf(id string) []byte      { return append(append(make([]byte, 0, len(id)+1), id...), 0) }
+func keyOf(id, origin string) []byte {
+	key := append(append(make([]byte, 0, len(id)+len(origin)+2), id...), 0)
+	return append(append(key, origin...), 0)
+}
+func errNotARow(obj any) error { return fmt.Errorf("%T is no row", obj) }
 func indexSchema() *gomemdb.DBSchema {
 	schema := &gomemdb.DBSchema{Tables: map[string]*gomemdb.TableSchema{}}
 	for _, name := range append([]string{origins}, replicated...) {
@@ -105,6 +108,11 @@ func (c Change) decode(origin string) (row, error) {
 	if c.Deleted {
 		return nil, nil
 	}
+	if c.Table == names && c.ID != "" {
+		if claim, ok := readClaim(c.Row, c.ID, origin); ok {
+			return claim, claim.check()
+		}
+	}
 	if err := json.Unmarshal(c.Row, r); err != nil {
 		return nil, errs.Wrap(errs.BadParameter, err, "row %q of table %s cannot be read", c.ID, c.Table)
 	}
@@ -113,10 +121,16 @@ func (c Change) decode(origin string) (row, error) {
 			c.ID, c.Table, r.rowOrigin(), r.rowID(), origin)
 	}
 	if claim, ok := r.(*Claim); ok {
-		claim.Node = origin // one string for all of them
-		if claim.Stamp > maxStamp {
-			return nil, errs.New(errs.BadParameter, "the claim to %q of node %s is from the year %d", c.ID, origin, claim.Registered().Year())
-		}
+		claim.Name, claim.Node = c.ID, origin // one string for all of them
+		return r, claim.check()
 	}
 	return r, nil
+}
+
+// check refuses a stamp that would push all clocks far ahead.
+func (c *Claim) check() error {
+	if c.Stamp > maxStamp {
+		return errs.New(errs.BadParameter, "the claim to %q of node %s is from the year %d", c.Name, c.Node, c.Registered().Year())
+	}
+	return nil
 }

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
+	"slices"
+	"strings"
 
 	gomemdb "github.com/hashicorp/go-memdb"
 
@@ -12,16 +14,37 @@ import (
 )
 
 // View is the state at one moment, as it is to be shown.
-type View struct{ txn *gomemdb.Txn }
+type View struct {
+	txn *gomemdb.Txn
+	// origins are the rows of that table, sorted: nearly everything that is looked up
+	// wants one of these few. Nil in a transaction that writes, where they change.
+	origins []*origin
+}
 
-// View returns the state of this moment.
-func (db *DB) View() View { return View{db.db.Txn(false)} }
+// View returns the state of this moment. It is made once, by the transaction that
+// made the state, and read by many.
+func (db *DB) View() View { return *db.now.Load() }
+
+// origin returns a copy of an origin's row, as originIn does.
+func (v View) origin(name string) origin {
+	if v.origins == nil {
+		return originIn(v.txn, name)
+	}
+	if i, found := findOrigin(v.origins, name); found {
+		return *v.origins[i]
+	}
+	return origin{Name: name}
+}
+
+func findOrigin(list []*origin, name string) (i int, found bool) {
+	return slices.BinarySearchFunc(list, name, func(o *origin, name string) int { return strings.Compare(o.Name, name) })
+}
 
 // Digest tells how far each origin's changes have been applied, this node's
 // own included.
 func (db *DB) Digest() Digest {
 	d := Digest{}
-	for o := range each[*origin](db.db.Txn(false), origins) {
+	for _, o := range db.View().origins {
 		d[o.Name] = o.Position
 	}
 	return d
@@ -45,6 +68,11 @@ func eachPrefix[R any](txn *gomemdb.Txn, table string, prefix []byte) iter.Seq[R
 }
 
 func marshalRow(r row) (json.RawMessage, error) {
+	if c, ok := r.(*Claim); ok {
+		if raw, ok := marshalClaim(c); ok {
+			return raw, nil
+		}
+	}
 	raw, err := jsontext.Marshal(r)
 	if err != nil {
 		return nil, errs.Wrap(errs.Internal, err, "row %q cannot be written", r.rowID())
@@ -78,7 +106,7 @@ func shown[R any](v View, table string) []R {
 
 func one[R any](v View, table, id string) (R, bool) {
 	for r := range eachPrefix[row](v.txn, table, prefixOf(id)) {
-		if originIn(v.txn, r.rowOrigin()).visible() {
+		if v.origin(r.rowOrigin()).visible() {
 			return *any(r).(*R), true
 		}
 	}
@@ -92,7 +120,7 @@ func (v View) visibility() func(origin string) bool {
 	return func(name string) bool {
 		visible, ok := known[name]
 		if !ok {
-			visible = originIn(v.txn, name).visible()
+			visible = v.origin(name).visible()
 			known[name] = visible
 		}
 		return visible
@@ -135,7 +163,7 @@ func better(a, b Sandbox) bool {
 
 func (v View) show(s *Sandbox) Sandbox {
 	shown := *s
-	if o := originIn(v.txn, s.Node); !o.visible() {
+	if o := v.origin(s.Node); !o.visible() {
 		shown.Status = SandboxUnknown
 		shown.Why = fmt.Sprintf("node %s is dead or was not reached yet; it last said: %s", s.Node, s.Status)
 		if o.Shown {
@@ -157,4 +185,4 @@ func (v View) Len() int {
 }
 
 // Position tells how far an origin's changes have been applied.
-func (db *DB) Position(origin string) Position { return originIn(db.db.Txn(false), origin).Position }
+func (db *DB) Position(origin string) Position { return db.View().origin(origin).Position }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 
 	"github.com/glassbox-dev/glassbox/internal/errs"
 )
@@ -51,22 +52,24 @@ func asked(m message) message {
 
 func answerBatch(ctx context.Context, messages []message, limit int, handle HandleFunc, log *slog.Logger) (whole []byte) {
 	b := newBatch(messages, limit)
-	slots := make(chan struct{}, batchWorkers)
+	var next atomic.Int64
 	var wg sync.WaitGroup
-	for i := range messages {
-		m := &messages[i]
-		slots <- struct{}{}
+	// Each worker takes one item after the other: a goroutine for each item would
+	// have to grow its stack for each.
+	for range min(batchWorkers, len(messages)) {
 		wg.Go(func() {
-			defer func() { <-slots }()
-			if b.isFull() && m.bad == nil && m.id != nil {
-				m.bad = notDone
-			}
-			answer := answerOne(ctx, m, limit, handle, log)
-			if answer == nil {
-				return
-			}
-			if all := b.add(i, m.id, answer); all != nil {
-				whole = all // by the last of them alone
+			for i := int(next.Add(1)) - 1; i < len(messages); i = int(next.Add(1)) - 1 {
+				m := &messages[i]
+				if b.isFull() && m.bad == nil && m.id != nil {
+					m.bad = notDone
+				}
+				answer := answerOne(ctx, m, limit, handle, log)
+				if answer == nil {
+					continue
+				}
+				if all := b.add(i, m.id, answer); all != nil {
+					whole = all // by the last of them alone
+				}
 			}
 		})
 	}

@@ -92,7 +92,11 @@ func (b *batch) add(index int, id json.RawMessage, answer []byte) (whole []byte)
 
 // join makes the array of the answers there are.
 func (b *batch) join() []byte {
-	whole := []byte{'['}
+	size := 2
+	for _, answer := range b.answers {
+		size += len(answer) + 1
+	}
+	whole := append(make([]byte, 0, size), '[')
 	for _, answer := range b.answers {
 		if answer == nil {
 			continue // to a notification

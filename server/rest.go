@@ -15,7 +15,6 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/glassbox-dev/glassbox/internal/errs"
-	"github.com/glassbox-dev/glassbox/internal/jsontext"
 	"github.com/glassbox-dev/glassbox/internal/op"
 	"github.com/glassbox-dev/glassbox/rpc"
 )
@@ -30,8 +29,9 @@ func (s *Server) route(o *op.Op) {
 	if begin, last, ok := cutLast(path, "/:"); ok && slices.Contains(restParams, last) {
 		path = begin + "/*"
 	}
+	inPath := o.PathParams()
 	s.echo.Add(o.Method, path, func(c echo.Context) error {
-		params, err := s.params(o, c)
+		params, err := s.params(o, inPath, c)
 		if err != nil {
 			return err
 		}
@@ -55,11 +55,7 @@ func caller(c echo.Context, via string) op.Caller {
 }
 
 func (s *Server) call(o *op.Op, c echo.Context, params map[string]json.RawMessage) error {
-	raw, err := jsontext.Marshal(params)
-	if err != nil {
-		return errs.Wrap(errs.Internal, err, "the parameters cannot be put together")
-	}
-	result, err := s.cfg.Table.Invoke(c.Request().Context(), op.Request{Method: o.Name, Params: raw, Caller: caller(c, "rest")})
+	result, err := s.cfg.Table.Invoke(c.Request().Context(), op.Request{Method: o.Name, Members: params, Caller: caller(c, "rest")})
 	if err != nil {
 		return err
 	}
@@ -103,7 +99,7 @@ func setLocation(c echo.Context, result json.RawMessage) {
 
 // params folds path, query and body into one object. A parameter may be given
 // in one place only: nothing overrides anything silently.
-func (s *Server) params(o *op.Op, c echo.Context) (map[string]json.RawMessage, error) {
+func (s *Server) params(o *op.Op, inPath []string, c echo.Context) (map[string]json.RawMessage, error) {
 	params, err := s.body(c)
 	if err != nil {
 		return nil, err
@@ -116,7 +112,7 @@ func (s *Server) params(o *op.Op, c echo.Context) (map[string]json.RawMessage, e
 		params[name] = raw
 		return err
 	}
-	for _, name := range o.PathParams() {
+	for _, name := range inPath {
 		value, err := pathParam(c, name)
 		if err != nil {
 			return nil, err
@@ -124,6 +120,9 @@ func (s *Server) params(o *op.Op, c echo.Context) (map[string]json.RawMessage, e
 		if err := add(name, []string{value}); err != nil {
 			return nil, err
 		}
+	}
+	if c.Request().URL.RawQuery == "" {
+		return params, nil
 	}
 	query, err := url.ParseQuery(c.Request().URL.RawQuery)
 	if err != nil { // net/url's own Query would leave out what it cannot read
@@ -156,6 +155,9 @@ func pathParam(c echo.Context, name string) (string, error) {
 
 // body reads a JSON object; no body is an empty one.
 func (s *Server) body(c echo.Context) (map[string]json.RawMessage, error) {
+	if r := c.Request(); r.Body == http.NoBody && r.Header.Get(echo.HeaderContentEncoding) == "" {
+		return map[string]json.RawMessage{}, nil
+	}
 	raw, err := s.readBody(c)
 	params := map[string]json.RawMessage{}
 	if err != nil || len(bytes.TrimSpace(raw)) == 0 {

@@ -126,6 +126,9 @@ func (s *Server) log(next echo.HandlerFunc) echo.HandlerFunc {
 		if err != nil {
 			c.Error(err)
 		}
+		if !s.cfg.Log.Enabled(c.Request().Context(), slog.LevelDebug) {
+			return nil
+		}
 		s.cfg.Log.Debug("request", "method", c.Request().Method, "path", c.Request().URL.Path,
 			"status", c.Response().Status, "took", time.Since(started), "from", c.Request().RemoteAddr)
 		return nil

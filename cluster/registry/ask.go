@@ -67,6 +67,7 @@ func (c *Core) ask(peer, name string, heard func(now time.Time, t *Told, err err
 
 // Answered takes an answer to a call.
 func (c *Core) Answered(now time.Time, id uint64, answer *Answer, err error) {
+	c.flush(now)
 	call, ok := c.calls[id]
 	if !ok {
 		return

@@ -60,6 +60,9 @@ type Core struct {
 	bound     map[string]map[string]bool
 	leaving   map[string]uint64 // names given up by a change that not all have acknowledged
 	replaced  map[string]uint64 // names given another value by such a change
+	claims    []claiming        // to be written by the next flush
+	gathers   bool              // a claim waits for it
+	now       time.Time         // of the last request
 
 	asks   map[string]map[string][]func(now time.Time, t *Told, err error) // by peer and name
 	calls  map[uint64]sent
@@ -118,6 +121,9 @@ func NewCore(cfg Config) *Core {
 
 // Take returns what is to be done.
 func (c *Core) Take() Output {
+	if c.flush(c.now) {
+		c.settle(c.now)
+	}
 	for _, peer := range slices.Sorted(maps.Keys(c.asks)) {
 		names := slices.Sorted(maps.Keys(c.asks[peer]))
 		for part := range slices.Chunk(names, askMost) {
@@ -139,6 +145,7 @@ func (c *Core) Take() Output {
 // Members says who takes part in decisions. What waited for somebody else goes
 // on.
 func (c *Core) Members(now time.Time, members []Member) {
+	c.flush(now)
 	c.awaited = c.awaited[:0]
 	for _, m := range members {
 		if m.Awaited && m.Name != c.cfg.Self {
@@ -161,6 +168,7 @@ func (c *Core) isAwaited(node string) bool {
 // Recheck looks at all names again: an origin has become visible, or is no
 // more.
 func (c *Core) Recheck(now time.Time) {
+	c.flush(now)
 	for _, name := range c.cfg.DB.Contested() {
 		c.judge(now, c.slot(name))
 	}
@@ -177,6 +185,7 @@ func (c *Core) judgeShared(now time.Time) {
 
 // Applied takes what has come from an origin.
 func (c *Core) Applied(now time.Time, origin string, a memdb.Applied) {
+	c.flush(now)
 	c.clock = max(c.clock, a.Stamp)
 	if a.Shown && !sabotage.Breaks("forget to look for conflicts") {
 		c.Recheck(now)
@@ -204,6 +213,7 @@ func (c *Core) Applied(now time.Time, origin string, a memdb.Applied) {
 // Acked takes a peer's acknowledgement, and which claims it knows better ones
 // than.
 func (c *Core) Acked(now time.Time, _ string, beaten []memdb.Rival) {
+	c.flush(now)
 	for _, r := range beaten {
 		if sabotage.Breaks("ignore who knows a better claim") {
 			break
@@ -261,6 +271,12 @@ func (c *Core) confirm(now time.Time, acked uint64) {
 		}
 		c.out.Wrote = true
 	}
+	if n := slices.IndexFunc(c.unsettled, func(s *slot) bool { return s.since > limit }); n != 0 {
+		if n < 0 {
+			n = len(c.unsettled)
+		}
+		c.out.Events, c.out.Done = slices.Grow(c.out.Events, n), slices.Grow(c.out.Done, n)
+	}
 	for len(c.unsettled) > 0 && c.unsettled[0].since <= limit {
 		s := c.unsettled[0]
 		c.unsettled = c.unsettled[1:]
@@ -297,6 +313,7 @@ func (c *Core) await(seq uint64, done func(now time.Time)) {
 // Await begins a request that ends when all that take part have acknowledged
 // this node's changes up to seq.
 func (c *Core) Await(now time.Time, id, seq uint64) {
+	c.flush(now)
 	c.await(seq, func(time.Time) { c.done(Done{ID: id}) })
 	c.settle(now)
 }
@@ -315,6 +332,7 @@ func (c *Core) stamp(now time.Time) uint64 {
 
 // Tick does what is due by time.
 func (c *Core) Tick(now time.Time) {
+	c.flush(now)
 	if c.next.IsZero() || now.Before(c.next) {
 		return
 	}

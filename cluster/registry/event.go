@@ -72,6 +72,7 @@ func (c *Core) unbind(pid, name string) {
 
 // Ended gives up the names of a process that has ended.
 func (c *Core) Ended(now time.Time, pid, why string) {
+	c.flush(now)
 	for _, name := range sorted(c.bound[pid]) {
 		own, has := c.cfg.DB.View().Claim(name, c.cfg.Self)
 		if !has {

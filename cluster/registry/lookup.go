@@ -30,6 +30,7 @@ type lookup struct {
 
 // Lookup begins a request.
 func (c *Core) Lookup(now time.Time, in Lookup) {
+	c.flush(now)
 	l := &lookup{Lookup: in, c: c, asking: map[string]bool{}, told: map[string]Told{}, failed: map[string]error{}}
 	c.lookups[in.ID] = l
 	c.due(in.Deadline)

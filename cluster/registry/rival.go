@@ -77,8 +77,11 @@ func (s *slot) blocked() bool {
 // contest finds and asks the rivals of a name. With an own claim they are those
 // whose claim is better, without one they are all.
 func (s *slot) contest(now time.Time, own *memdb.Claimed) {
-	visible := map[string]bool{}
+	var visible map[string]bool
 	for _, theirs := range s.c.cfg.DB.View().Claimants(s.name, s.c.cfg.Self) {
+		if visible == nil {
+			visible = map[string]bool{}
+		}
 		visible[theirs.Node] = true
 		if own == nil || memdb.Better(theirs, *own) {
 			s.rival(theirs.Node).worse = false
@@ -88,6 +91,9 @@ func (s *slot) contest(now time.Time, own *memdb.Claimed) {
 		s.c.shared[s.name] = true
 	} else {
 		delete(s.c.shared, s.name)
+	}
+	if len(s.rivals) == 0 {
+		return
 	}
 	for _, node := range sorted(s.rivals) {
 		r := s.rivals[node]

@@ -61,14 +61,22 @@ func (c *Core) slot(name string) *slot {
 func (c *Core) Register(now time.Time, r Register) { c.request(now, r.Name, r, r.Deadline) }
 
 // Unregister begins a request.
-func (c *Core) Unregister(now time.Time, u Unregister) { c.request(now, u.Name, u, u.Deadline) }
+func (c *Core) Unregister(now time.Time, u Unregister) {
+	c.flush(now)
+	c.request(now, u.Name, u, u.Deadline)
+}
 
 func (c *Core) request(now time.Time, name string, request any, deadline time.Time) {
 	s := c.slot(name)
 	s.queue = append(s.queue, request)
 	c.due(deadline)
-	if len(s.queue) == 1 {
-		c.judge(now, s)
+	if len(s.queue) > 1 {
+		return
+	}
+	c.now, c.gathers = now, true
+	c.judge(now, s)
+	c.gathers = false
+	if len(c.claims) == 0 {
 		c.settle(now)
 	}
 }
@@ -158,23 +166,61 @@ func (s *slot) register(now time.Time, r Register, own memdb.Claimed, has bool) 
 	}
 }
 
-// claim writes the claim and sends it to all.
+// claim writes the claim and sends it to all: at once, or with those of the
+// requests that come together with this one.
 func (s *slot) claim(now time.Time, r Register) {
-	position, err := s.c.write(func(tx *memdb.Tx) error {
-		if r.PID != "" {
-			if p, ok := tx.View().Process(r.PID); !ok || p.Node != s.c.cfg.Self || p.Ended() {
-				return errs.BadParam("pid", "no process %q runs on node %s", r.PID, s.c.cfg.Self)
-			}
-		}
-		return tx.PutClaim(memdb.Claim{Name: s.name, Node: s.c.cfg.Self, PID: r.PID, Value: r.Value, Epoch: r.Epoch, Stamp: s.c.stamp(now)})
-	})
-	if err != nil {
-		s.end(Done{ID: r.ID, Err: err})
-		return
+	s.wrote = true
+	s.c.claims = append(s.c.claims, claiming{s, r.ID, memdb.Claim{Name: s.name, Node: s.c.cfg.Self, PID: r.PID, Value: r.Value, Epoch: r.Epoch, Stamp: s.c.stamp(now)}})
+	if !s.c.gathers {
+		s.c.flush(now)
 	}
-	s.c.bind(r.PID, s.name)
-	s.wrote, s.since = true, position.Seq
-	s.c.unsettled = append(s.c.unsettled, s)
+}
+
+// claiming is a claim that is to be written.
+type claiming struct {
+	slot  *slot
+	id    uint64 // of the request
+	claim memdb.Claim
+}
+
+// flush writes the claims of requests that came together. Everything but another
+// register comes after it: only that one looks at no claim of this node to any
+// other name, and waits in the queue of its own.
+func (c *Core) flush(now time.Time) (some bool) {
+	if len(c.claims) == 0 {
+		return false
+	}
+	claims := c.claims
+	c.claims = nil
+	rows := make([]memdb.Claim, len(claims))
+	for i := range claims {
+		rows[i] = claims[i].claim
+	}
+	seqs, failed := c.cfg.DB.Claims(rows, c.mayClaim)
+	for i, one := range claims {
+		s := one.slot
+		if failed[i] != nil {
+			s.end(Done{ID: one.id, Err: failed[i]})
+			c.judge(now, s)
+			continue
+		}
+		c.out.Wrote = true
+		c.bind(one.claim.PID, s.name)
+		s.since = seqs[i]
+		c.unsettled = append(c.unsettled, s)
+	}
+	return true
+}
+
+// mayClaim refuses a claim for a process that does not run here.
+func (c *Core) mayClaim(v memdb.View, claim memdb.Claim) error {
+	if claim.PID == "" {
+		return nil
+	}
+	if p, ok := v.Process(claim.PID); !ok || p.Node != c.cfg.Self || p.Ended() {
+		return errs.BadParam("pid", "no process %q runs on node %s", claim.PID, c.cfg.Self)
+	}
+	return nil
 }
 
 // renew puts a claim behind all others that are not settled.

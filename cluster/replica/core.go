@@ -46,6 +46,7 @@ type Core struct {
 	awaited  []string
 	reassess time.Time // when who is awaited may change by time alone
 	grew     bool      // something is to be replicated
+	together bool      // what follows waits for the end of Together
 
 	calls []Call
 	done  []registry.Done
@@ -80,10 +81,22 @@ func NewCore(cfg Config) *Core {
 	return c
 }
 
+// Together runs f, which may call several methods: what follows from all of them
+// is done once, as if it were one.
+func (c *Core) Together(now time.Time, f func()) {
+	c.do(now, func() {
+		c.together = true
+		defer func() { c.together = false }()
+		f()
+	})
+}
+
 // do does one thing, and whatever follows from it.
 func (c *Core) do(now time.Time, f func()) {
 	c.now = now
-	f()
+	if f(); c.together {
+		return
+	}
 	for {
 		out := c.names.Take()
 		for _, e := range out.Events {

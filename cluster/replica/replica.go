@@ -10,6 +10,7 @@ import (
 
 	"github.com/glassbox-dev/glassbox/cluster"
 	"github.com/glassbox-dev/glassbox/cluster/registry"
+	"github.com/glassbox-dev/glassbox/cluster/replication"
 	"github.com/glassbox-dev/glassbox/internal/errs"
 	"github.com/glassbox-dev/glassbox/memdb"
 )
@@ -29,6 +30,14 @@ type Replica struct {
 	db     *memdb.DB
 	wake   chan struct{} // one token: the next tick may be due sooner
 	wg     sync.WaitGroup
+
+	// What callers ask for is queued, and whoever comes while nobody serves the
+	// queue does: requests that come together are one step, and go in one message.
+	queued struct {
+		sync.Mutex
+		requests []func(now time.Time)
+		served   bool
+	}
 
 	mu      sync.Mutex
 	ctx     context.Context // Run's; nil before and after
@@ -114,7 +123,7 @@ func (r *Replica) call(c Call) {
 		ctx, cancel := context.WithTimeout(ctx, callTimeout)
 		defer cancel()
 		result := Result(c.Method)
-		err := r.caller.Call(ctx, c.Peer, c.Method, c.Params, result)
+		err := r.caller.Call(ctx, c.Peer, c.Method, replication.Encode(c.Params), result)
 		r.step(func(now time.Time) { r.core.Answered(now, c, result, err) })
 	})
 }
@@ -123,8 +132,8 @@ func (r *Replica) call(c Call) {
 // goes on until its deadline, and nobody hears of it.
 func (r *Replica) request(ctx context.Context, begin func(now time.Time, id uint64)) (registry.Done, error) {
 	w := make(chan registry.Done, 1)
-	var id uint64
-	r.step(func(now time.Time) {
+	var id uint64 // guarded by mu
+	r.enqueue(func(now time.Time) {
 		r.lastID++
 		id = r.lastID
 		r.waiters[id] = w
@@ -144,6 +153,34 @@ func (r *Replica) request(ctx context.Context, begin func(now time.Time, id uint
 			return registry.Done{}, ctx.Err()
 		}
 	}
+}
+
+// enqueue has something done soon, by this goroutine or by the one that serves
+// the queue already.
+func (r *Replica) enqueue(f func(now time.Time)) {
+	q := &r.queued
+	q.Lock()
+	q.requests = append(q.requests, f)
+	if q.served {
+		q.Unlock()
+		return
+	}
+	q.served = true
+	for len(q.requests) > 0 {
+		requests := q.requests
+		q.requests = nil
+		q.Unlock()
+		r.step(func(now time.Time) {
+			r.core.Together(now, func() {
+				for _, f := range requests {
+					f(now)
+				}
+			})
+		})
+		q.Lock()
+	}
+	q.served = false
+	q.Unlock()
 }
 
 // settleIn is how long before a caller's deadline a request gives up by itself,
@@ -250,15 +287,28 @@ func Handles(method string) bool { return Params(method) != nil }
 
 // Handle answers a peer.
 func (r *Replica) Handle(_ context.Context, from, method string, raw json.RawMessage) (result any, err error) {
-	params := Params(method)
+	params, err := decode(method, raw)
 	if params == nil {
 		return nil, errs.New(errs.MethodNotFound, "no method %q of the replicas; the nodes may be of different versions", method)
 	}
-	if err := json.Unmarshal(raw, params); err != nil {
+	if err != nil {
 		return nil, errs.Wrap(errs.BadParameter, err, "node %s sent what cannot be read", from)
 	}
 	r.step(func(now time.Time) { result, err = r.core.Handle(now, from, params) })
 	return result, err
+}
+
+// decode reads the parameters of a method; nil for one that is none of this
+// package's.
+func decode(method string, raw json.RawMessage) (any, error) {
+	params := Params(method)
+	if params == nil {
+		return nil, nil
+	}
+	if replication.Params(method) != nil {
+		return replication.Decode(method, raw)
+	}
+	return params, json.Unmarshal(raw, params)
 }
 
 // Digest implements [cluster.Replica], as the methods below do.

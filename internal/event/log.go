@@ -12,7 +12,6 @@ import (
 
 	"github.com/glassbox-dev/glassbox/internal/errs"
 	"github.com/glassbox-dev/glassbox/internal/journal"
-	"github.com/glassbox-dev/glassbox/internal/jsontext"
 )
 
 // Bounds of what is kept for peers that are behind: a peer that was away for
@@ -46,6 +45,7 @@ type Log struct {
 	incarnation uint64
 	out         *journal.Journal[json.RawMessage] // own events, for the peers
 	view        *journal.Journal[Event]           // everything this node shows
+	texts       map[string]string                 // see known
 }
 
 // NewLog returns an empty log of a node that remembers at most history events,
@@ -69,7 +69,7 @@ func bounded(node string, incarnation uint64, out, view journal.Limits, now func
 	return &Log{
 		node: node, now: now, slog: log, incarnation: incarnation,
 		out:  journal.New(out, func(raw json.RawMessage) int { return len(raw) }),
-		view: journal.New(view, Event.size),
+		view: journal.New(view, Event.size), texts: map[string]string{},
 	}
 }
 
@@ -84,7 +84,7 @@ func (l *Log) Publish(e Event) (id string) {
 	defer l.mu.Unlock()
 	e = l.stamp(e)
 	e.Seq = l.out.Last() + 1
-	raw, err := jsontext.Marshal(e)
+	raw, err := e.marshal()
 	if err != nil {
 		l.slog.Error("event not published", "type", e.Type, "subject", e.Subject, "err", err)
 		return ""
@@ -122,8 +122,13 @@ func (l *Log) Receive(origin string, incarnation, missed uint64, raws []json.Raw
 		l.view.Append(gap)
 	}
 	for _, raw := range raws {
-		var e Event
-		if err := json.Unmarshal(raw, &e); err != nil || e.Node != origin || e.Type == "" {
+		e, ok := decode(raw, l.known)
+		var err error
+		if !ok {
+			e = Event{}
+			err = json.Unmarshal(raw, &e)
+		}
+		if err != nil || e.Node != origin || e.Type == "" {
 			l.slog.Warn("event of a peer left out: it is none, or another node's", "peer", origin, "err", err)
 			continue
 		}

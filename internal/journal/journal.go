@@ -41,7 +41,9 @@ type Journal[T any] struct {
 	size   func(T) int
 
 	mu      sync.Mutex
-	values  []T // oldest first, positions without gaps
+	ring    []T // of kept entries from index first on, positions without gaps
+	first   int
+	kept    int
 	bytes   int
 	last    uint64
 	changed chan struct{} // made by the first that waits, closed by the next append
@@ -66,7 +68,11 @@ func NewAt[T any](limits Limits, size func(T) int, last uint64) *Journal[T] {
 func (j *Journal[T]) Append(v T) uint64 {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.values = append(j.values, v)
+	if j.kept == len(j.ring) {
+		j.grow()
+	}
+	*j.at(j.kept) = v
+	j.kept++
 	j.bytes += j.size(v)
 	j.last++
 	j.trim()
@@ -77,16 +83,38 @@ func (j *Journal[T]) Append(v T) uint64 {
 	return j.last
 }
 
-// trim drops the oldest entries beyond the limits. Appending copies what is
-// left to new memory when the slice is full, so that what was dropped is freed.
-func (j *Journal[T]) trim() {
-	drop := 0
-	for len(j.values)-drop > 1 && j.over(len(j.values)-drop) {
-		j.bytes -= j.size(j.values[drop])
-		drop++
+// at is the place of the i-th entry that is kept.
+func (j *Journal[T]) at(i int) *T {
+	if i += j.first; i >= len(j.ring) {
+		i -= len(j.ring)
 	}
-	clear(j.values[:drop])
-	j.values = j.values[drop:]
+	return &j.ring[i]
+}
+
+// grow makes room for more entries, but for no more than one beyond the limit.
+func (j *Journal[T]) grow() {
+	size := max(2*len(j.ring), 4)
+	if j.limits.Entries > 0 {
+		size = min(size, j.limits.Entries+1)
+	}
+	ring := make([]T, size)
+	n := copy(ring, j.ring[j.first:])
+	copy(ring[n:], j.ring[:j.first])
+	j.ring, j.first = ring, 0
+}
+
+// trim drops the oldest entries beyond the limits.
+func (j *Journal[T]) trim() {
+	for j.kept > 1 && j.over(j.kept) {
+		oldest := j.at(0)
+		j.bytes -= j.size(*oldest)
+		var none T
+		*oldest = none // what was dropped is freed
+		j.kept--
+		if j.first++; j.first == len(j.ring) {
+			j.first = 0
+		}
+	}
 }
 
 func (j *Journal[T]) over(entries int) bool {
@@ -107,15 +135,15 @@ func (j *Journal[T]) TryRead(after uint64, limit int) (items []Item[T], missed u
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	after = min(after, j.last)
-	first := j.last - uint64(len(j.values)) + 1
+	first := j.last - uint64(j.kept) + 1
 	from := max(after+1, first)
-	kept := j.values[from-first:]
+	n := int(j.last + 1 - from)
 	if limit > 0 {
-		kept = kept[:min(len(kept), limit)]
+		n = min(n, limit)
 	}
-	items = make([]Item[T], len(kept))
-	for i, v := range kept {
-		items[i] = Item[T]{from + uint64(i), v}
+	items = make([]Item[T], n)
+	for i := range items {
+		items[i] = Item[T]{from + uint64(i), *j.at(int(from-first) + i)}
 	}
 	return items, from - after - 1
 }

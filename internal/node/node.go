@@ -130,6 +130,7 @@ func (n *Node) Run(ctx context.Context) error {
 	work := newGroup(last, func(err error) { cancel(err) })
 	work.Go("cluster", n.cluster.Run)
 	work.Go("replica", n.replica.Run)
+	work.Go("memory", tidy)
 	programs := newGroup(last, func(err error) { cancel(err) })
 	killPrograms := programs.Go("programs", n.programs.Run)
 	work.Go("server", func(ctx context.Context) error { return n.server.Serve(ctx, n.httpListener) })
@@ -259,10 +260,7 @@ func (n *Node) onName(e registry.Event) {
 	if e.Type == registry.NameRegistered && e.Why == "" {
 		e.Why = "by request"
 	}
-	data, err := jsontext.Marshal(operations.NameEventOf(e))
-	if err != nil {
-		n.log.Error("event without its data", "type", e.Type, "subject", e.Claim.Name, "err", err)
-	}
+	data := operations.NameEventOf(e).AppendJSON(make([]byte, 0, 64))
 	n.events.Publish(event.Event{Type: string(e.Type), Subject: e.Claim.Name, Data: data, Why: e.Why})
 }
 

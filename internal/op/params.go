@@ -149,15 +149,14 @@ func validMembers(raw json.RawMessage) (map[string]json.RawMessage, error) {
 	return m, nil
 }
 
-// object is the reverse of [Members].
+// object is the reverse of [Members]: the values are valid JSON.
 func object(m map[string]json.RawMessage) json.RawMessage {
 	b := []byte{'{'}
 	for name, value := range m {
 		if len(b) > 1 {
 			b = append(b, ',')
 		}
-		key, _ := json.Marshal(name) // a string always marshals
-		b = append(append(append(b, key...), ':'), value...)
+		b = append(append(jsontext.AppendString(b, name), ':'), value...)
 	}
 	return append(b, '}')
 }
@@ -225,7 +224,13 @@ func unmarshal(raw json.RawMessage, v reflect.Value) error {
 	case *json.RawMessage:
 		*target = raw
 		return nil
-	case *string, *bool, *int, *int64, *uint64, *float64, *[]string:
+	case *string:
+		if plain, ok := jsontext.PlainString(raw); ok {
+			*target = plain
+			return nil
+		}
+		return json.Unmarshal(raw, target)
+	case *bool, *int, *int64, *uint64, *float64, *[]string:
 		return json.Unmarshal(raw, target)
 	default:
 		d := json.NewDecoder(bytes.NewReader(raw))

@@ -182,7 +182,7 @@ func (t *Table) forward(ctx context.Context, node string, c *call) (json.RawMess
 		left = time.Until(deadline)
 	}
 	return t.router.Forward(ctx, node, Forwarded{
-		Method: c.op.Name, Params: c.raw, TimeoutMS: max(1, left.Milliseconds()), Caller: c.caller,
+		Method: c.op.Name, Params: c.params(), TimeoutMS: max(1, left.Milliseconds()), Caller: c.caller,
 	})
 }
 

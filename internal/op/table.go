@@ -57,13 +57,17 @@ func (t *Table) Op(name string) (*Op, error) {
 type Request struct {
 	Method string
 	Params json.RawMessage // an object, or nothing
-	Caller Caller
+	// Members are the params taken apart already, each valid JSON; nil if Params
+	// has them. The table keeps the map and changes it.
+	Members map[string]json.RawMessage
+	Caller  Caller
 }
 
 // call is a request on its way: decoded, with its common parameters taken out.
 type call struct {
 	op      *Op
-	raw     json.RawMessage // the params, without the common ones
+	raw     json.RawMessage // the params, without the common ones; see params
+	members map[string]json.RawMessage
 	in      any
 	node    string // the node it is pinned to, or ""
 	timeout time.Duration
@@ -105,11 +109,14 @@ func timeoutError(ctx context.Context, c *call, err error) error {
 
 // decode takes the common parameters out of the request and the rest apart.
 func (o *Op) decode(req Request) (*call, error) {
-	m, err := Members(req.Params)
+	m, err := req.Members, error(nil)
+	if m == nil {
+		m, err = Members(req.Params)
+	}
 	if err != nil {
 		return nil, err
 	}
-	c := &call{op: o, timeout: o.timeout(), caller: req.Caller, raw: req.Params}
+	c := &call{op: o, timeout: o.timeout(), caller: req.Caller, raw: req.Params, members: m}
 	if err := c.takeCommon(m); err != nil {
 		return nil, err
 	}
@@ -145,9 +152,17 @@ func (c *call) takeCommon(m map[string]json.RawMessage) error {
 		return errs.BadParam(nodeParam, "required, but missing: say which node is meant")
 	}
 	if common > 0 {
-		c.raw = object(m)
+		c.raw = nil
 	}
 	return nil
+}
+
+// params are the operation's own, as they go to another node.
+func (c *call) params() json.RawMessage {
+	if c.raw == nil && c.members != nil {
+		return object(c.members)
+	}
+	return c.raw
 }
 
 // runLocal runs the handler here. A panic is an error of kind internal.
@@ -166,9 +181,16 @@ func (t *Table) runLocal(ctx context.Context, c *call) (result json.RawMessage, 
 	return marshal(c.op, out)
 }
 
+// Appender is a result that writes itself, as jsontext.Marshal would, without
+// reflection.
+type Appender interface{ AppendJSON(b []byte) []byte }
+
 func marshal(o *Op, out any) (json.RawMessage, error) {
 	if raw, ok := out.(json.RawMessage); ok {
 		return raw, nil
+	}
+	if a, ok := out.(Appender); ok {
+		return a.AppendJSON(make([]byte, 0, 256)), nil
 	}
 	raw, err := jsontext.Marshal(out)
 	if err != nil {

@@ -60,7 +60,7 @@ func fromText(name string, t reflect.Type, text string) (json.RawMessage, error)
 		if !utf8.ValidString(text) { // encoding/json would replace what is not, silently
 			return nil, errs.BadParam(name, "must be UTF-8, and %q is not", text)
 		}
-		return jsontext.Marshal(text)
+		return jsontext.AppendString(nil, text), nil
 	case reflect.Bool:
 		if text == "" { // "?follow" alone means yes
 			text = "true"

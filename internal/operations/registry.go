@@ -5,10 +5,12 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/glassbox-dev/glassbox/cluster/registry"
 	"github.com/glassbox-dev/glassbox/internal/errs"
+	"github.com/glassbox-dev/glassbox/internal/jsontext"
 	"github.com/glassbox-dev/glassbox/internal/op"
 	"github.com/glassbox-dev/glassbox/memdb"
 	"github.com/glassbox-dev/glassbox/sandbox"
@@ -100,6 +102,43 @@ func nameOf(c memdb.Claim) HeldName {
 		value = json.RawMessage("null")
 	}
 	return HeldName{c.Name, holderOf(c), value, c.Epoch, c.Registered()}
+}
+
+// AppendJSON writes what jsontext.Marshal would. The value is compact, as it is
+// kept.
+func (n HeldName) AppendJSON(b []byte) []byte { return append(n.appendMembers(b), '}') }
+
+// AppendJSON writes what jsontext.Marshal would.
+func (r Registered) AppendJSON(b []byte) []byte {
+	b = strconv.AppendBool(append(r.appendMembers(b), `,"created":`...), r.Created)
+	return append(strconv.AppendBool(append(b, `,"replaced":`...), r.Replaced), '}')
+}
+
+func (n HeldName) appendMembers(b []byte) []byte {
+	b = jsontext.AppendString(append(b, `{"name":`...), n.Name)
+	b = n.Holder.AppendJSON(append(b, `,"holder":`...))
+	b = append(append(b, `,"value":`...), n.Value...)
+	b = jsontext.AppendUint(b, `,"epoch":`, n.Epoch)
+	return append(n.Registered.AppendFormat(append(b, `,"registered":"`...), time.RFC3339Nano), '"')
+}
+
+// AppendJSON writes what jsontext.Marshal would.
+func (h Holder) AppendJSON(b []byte) []byte {
+	b = jsontext.AppendString(append(b, `{"node":`...), h.Node)
+	if h.PID != "" {
+		b = jsontext.AppendString(append(b, `,"pid":`...), h.PID)
+	}
+	return append(b, '}')
+}
+
+// AppendJSON writes what jsontext.Marshal would.
+func (e NameEvent) AppendJSON(b []byte) []byte {
+	b = e.Holder.AppendJSON(append(b, `{"holder":`...))
+	b = jsontext.AppendUint(b, `,"epoch":`, e.Epoch)
+	if e.Winner != nil {
+		b = e.Winner.AppendJSON(append(b, `,"winner":`...))
+	}
+	return append(b, '}')
 }
 
 func registryOps(d Deps) []*op.Op {
