@@ -187,12 +187,12 @@ func (r *Replica) enqueue(f func(now time.Time)) {
 // so that its own words arrive.
 const settleIn = 20 * time.Millisecond
 
-// deadline is when a request is over: when its caller's context is, or after the
-// time a call may take.
+// deadline is when a request is over: a little before its caller's context is, or
+// a call to a peer would be.
 func deadline(ctx context.Context) time.Time {
 	at, ok := ctx.Deadline()
 	if !ok {
-		return time.Now().Add(callTimeout)
+		return time.Now().Add(callTimeout - settleIn)
 	}
 	return at.Add(-settleIn)
 }

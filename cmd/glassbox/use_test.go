@@ -52,7 +52,10 @@ func TestADay(t *testing.T) {
 	require.Contains(t, s.ok("info", wait), "running")
 	require.Equal(t, "killed "+wait+"\n", s.ok("kill", wait))
 	s.fails(3, "has ended", "kill", wait)
-	require.Eventually(t, func() bool { return strings.Contains(s.ok("ps", "--state", "running"), "wait") }, 5*time.Second, 20*time.Millisecond)
+	require.Eventually(t, func() bool {
+		running := s.ok("ps", "--state", "running") // what the other node has told so far
+		return strings.Contains(running, "wait") && !strings.Contains(running, wait)
+	}, 5*time.Second, 20*time.Millisecond)
 	require.Regexp(t, `ENDED +CHILD +LIVED +HOW\n.*killed by`, s.ok("sandbox", "info", "pair"))
 
 	events := s.ok("events", "--subject", "pair")
