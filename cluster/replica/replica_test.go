@@ -268,13 +268,13 @@ func TestRunEnds(t *testing.T) {
 			ended <- err
 		}()
 		synctest.Wait()
-		require.NotZero(t, w.under.Load())
+		require.NotZero(t, n1.under.Load())
 		n1.stop()
 		<-n1.done
-		require.Zero(t, w.under.Load())
+		require.Zero(t, n1.under.Load())
 		n1.Grew()
 		require.ErrorIs(t, <-ended, context.DeadlineExceeded, "nothing answers any more")
-		require.Zero(t, w.under.Load())
+		require.Zero(t, n1.under.Load())
 	}, "n1", "n2")
 }
 

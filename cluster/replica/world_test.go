@@ -41,8 +41,10 @@ type node struct {
 	name string
 	db   *memdb.DB
 	told []registry.Event
-	stop func()
-	done chan struct{}
+
+	under atomic.Int64 // how many of its own calls are
+	stop  func()
+	done  chan struct{}
 }
 
 // caller calls by the world's ways.
@@ -52,8 +54,11 @@ type caller struct {
 }
 
 func (c caller) Call(ctx context.Context, peer, method string, params, result any) error {
-	c.w.under.Add(1)
-	defer c.w.under.Add(-1)
+	own := &c.w.nodes[c.from].under
+	for _, under := range []*atomic.Int64{&c.w.under, own} {
+		under.Add(1)
+		defer under.Add(-1)
+	}
 	raw, err := jsontext.Marshal(params)
 	if err != nil {
 		return err
