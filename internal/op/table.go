@@ -89,7 +89,7 @@ func (t *Table) Invoke(ctx context.Context, req Request) (result json.RawMessage
 	if c.caller.Node == "" {
 		c.caller.Node = t.router.Self()
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	ctx, cancel := withTimeout(ctx, c.timeout)
 	defer cancel()
 	if result, err = t.route(ctx, c); err != nil {
 		return nil, timeoutError(ctx, c, err)
