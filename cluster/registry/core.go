@@ -62,6 +62,7 @@ type Core struct {
 	replaced  map[string]uint64 // names given another value by such a change
 	claims    []claiming        // to be written by the next flush
 	gathers   bool              // a claim waits for it
+	flushed   bool              // claims were written since all was settled
 	now       time.Time         // of the last request
 
 	asks   map[string]map[string][]func(now time.Time, t *Told, err error) // by peer and name
@@ -121,7 +122,9 @@ func NewCore(cfg Config) *Core {
 
 // Take returns what is to be done.
 func (c *Core) Take() Output {
-	if c.flush(c.now) {
+	c.flush(c.now)
+	if c.flushed {
+		c.flushed = false
 		c.settle(c.now)
 	}
 	for _, peer := range slices.Sorted(maps.Keys(c.asks)) {

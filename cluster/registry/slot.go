@@ -186,12 +186,12 @@ type claiming struct {
 // flush writes the claims of requests that came together. Everything but another
 // register comes after it: only that one looks at no claim of this node to any
 // other name, and waits in the queue of its own.
-func (c *Core) flush(now time.Time) (some bool) {
+func (c *Core) flush(now time.Time) {
 	if len(c.claims) == 0 {
-		return false
+		return
 	}
 	claims := c.claims
-	c.claims = nil
+	c.claims, c.flushed = nil, true
 	rows := make([]memdb.Claim, len(claims))
 	for i := range claims {
 		rows[i] = claims[i].claim
@@ -209,7 +209,6 @@ func (c *Core) flush(now time.Time) (some bool) {
 		s.since = seqs[i]
 		c.unsettled = append(c.unsettled, s)
 	}
-	return true
 }
 
 // mayClaim refuses a claim for a process that does not run here.
