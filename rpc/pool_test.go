@@ -44,6 +44,7 @@ func TestABurstLeavesNoWorkers(t *testing.T) {
 		require.Equal(t, keepWorkers, far.pool.size())
 		require.Nil(t, far.pool.count, "and nothing ticks")
 		burst(100, 0)
+		synctest.Wait() // an answer is sent before its worker is done
 		require.Zero(t, far.Stats().Running)
 	})
 }
