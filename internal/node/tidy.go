@@ -22,7 +22,7 @@ const (
 	// than idling does in minutes.
 	burstBytes = 16 << 20
 	// roomBytes is the garbage that a busy node may have, if its heap is smaller.
-	roomBytes = 32 << 20
+	roomBytes = 16 << 20
 	// usualPercent is the runtime's own: as much garbage as there is heap.
 	usualPercent = 100
 )

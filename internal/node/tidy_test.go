@@ -11,9 +11,9 @@ import (
 
 func TestRoomPercent(t *testing.T) {
 	require.Equal(t, 800, roomPercent(0))
-	require.Equal(t, 800, roomPercent(4<<20))
-	require.Equal(t, 200, roomPercent(16<<20))
-	require.Equal(t, 100, roomPercent(32<<20))
+	require.Equal(t, 800, roomPercent(2<<20))
+	require.Equal(t, 200, roomPercent(8<<20))
+	require.Equal(t, 100, roomPercent(16<<20))
 	require.Equal(t, 100, roomPercent(1<<30))
 }
 
