@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/glassbox-dev/glassbox/cluster/internal/alarm"
 	"github.com/glassbox-dev/glassbox/internal/errs"
 	"github.com/glassbox-dev/glassbox/internal/sabotage"
 	"github.com/glassbox-dev/glassbox/memdb"
@@ -33,14 +34,6 @@ type Config struct {
 	// Acked tells how far a peer has acknowledged this node's changes.
 	Acked func(node string) uint64
 	Log   *slog.Logger
-}
-
-// Member is what the core needs to know of another node.
-type Member struct {
-	Name string
-	// Awaited says that it takes part in every decision: it is alive, or
-	// suspected and not judged yet.
-	Awaited bool
 }
 
 // Core decides who holds which name. It is pure: time comes with each call, and
@@ -68,7 +61,7 @@ type Core struct {
 	asks   map[string]map[string][]func(now time.Time, t *Told, err error) // by peer and name
 	calls  map[uint64]sent
 	lastID uint64
-	next   time.Time
+	next   alarm.Alarm
 
 	out Output
 }
@@ -145,17 +138,11 @@ func (c *Core) Take() Output {
 	return out
 }
 
-// Members says who takes part in decisions. What waited for somebody else goes
-// on.
-func (c *Core) Members(now time.Time, members []Member) {
+// Members says which others take part in every decision. What waited for somebody
+// else goes on.
+func (c *Core) Members(now time.Time, awaited []string) {
 	c.flush(now)
-	c.awaited = c.awaited[:0]
-	for _, m := range members {
-		if m.Awaited && m.Name != c.cfg.Self {
-			c.awaited = append(c.awaited, m.Name)
-		}
-	}
-	slices.Sort(c.awaited)
+	c.awaited = slices.Sorted(slices.Values(awaited))
 	c.judgeContested(now)
 	for _, id := range slices.Sorted(maps.Keys(c.lookups)) {
 		c.lookups[id].judge(now)
@@ -306,6 +293,16 @@ func (c *Core) letPass(acked uint64) {
 	}
 }
 
+// note keeps the number of a change to a name until all have acknowledged it.
+func (c *Core) note(kept map[string]uint64, name string, seq uint64) {
+	kept[name] = seq
+	c.await(seq, func(time.Time) {
+		if kept[name] == seq {
+			delete(kept, name)
+		}
+	})
+}
+
 // await calls done when everybody has acknowledged a change.
 func (c *Core) await(seq uint64, done func(now time.Time)) {
 	w := &acks{seq, done}
@@ -336,42 +333,26 @@ func (c *Core) stamp(now time.Time) uint64 {
 // Tick does what is due by time.
 func (c *Core) Tick(now time.Time) {
 	c.flush(now)
-	if c.next.IsZero() || now.Before(c.next) {
+	if !c.next.Rings(now) {
 		return
 	}
-	c.next = time.Time{}
 	for _, name := range slices.Sorted(maps.Keys(c.slots)) {
 		if s := c.slots[name]; s != nil {
 			c.judge(now, s)
-			c.dueAfter(now, s.wants(now))
+			c.next.AskAfter(now, s.wants(now))
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(c.lookups)) {
 		if l := c.lookups[id]; l != nil {
 			l.judge(now)
-			c.dueAfter(now, l.wants(now))
+			c.next.AskAfter(now, l.wants(now))
 		}
 	}
 	c.settle(now)
 }
 
-// dueAfter asks for a tick at a time that is yet to come: what was due has been
-// done, or waits for an answer.
-func (c *Core) dueAfter(now, at time.Time) {
-	if at.After(now) {
-		c.due(at)
-	}
-}
-
-// due asks for a tick.
-func (c *Core) due(at time.Time) {
-	if !at.IsZero() && (c.next.IsZero() || at.Before(c.next)) {
-		c.next = at
-	}
-}
-
 // Next returns when a Tick is wanted; zero if none is.
-func (c *Core) Next() time.Time { return c.next }
+func (c *Core) Next() time.Time { return c.next.At() }
 
 func (c *Core) judgeContested(now time.Time) {
 	for _, name := range slices.Sorted(maps.Keys(c.contested)) {

@@ -42,12 +42,7 @@ func (c *Core) remove(claim memdb.Claim, why string) (memdb.Position, error) {
 		return position, err
 	}
 	c.unbind(claim.PID, claim.Name)
-	c.leaving[claim.Name] = position.Seq
-	c.await(position.Seq, func(time.Time) {
-		if c.leaving[claim.Name] == position.Seq {
-			delete(c.leaving, claim.Name)
-		}
-	})
+	c.note(c.leaving, claim.Name, position.Seq)
 	c.emit(NameUnregistered, claim, why)
 	return position, nil
 }

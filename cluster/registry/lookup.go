@@ -33,7 +33,7 @@ func (c *Core) Lookup(now time.Time, in Lookup) {
 	c.flush(now)
 	l := &lookup{Lookup: in, c: c, asking: map[string]bool{}, told: map[string]Told{}, failed: map[string]error{}}
 	c.lookups[in.ID] = l
-	c.due(in.Deadline)
+	c.next.Ask(in.Deadline)
 	l.judge(now)
 }
 
@@ -154,7 +154,7 @@ func (l *lookup) ask(now time.Time, node string) {
 	case l.asking[node]:
 		return
 	case l.failed[node] != nil && now.Before(l.askAfter):
-		l.c.due(l.askAfter)
+		l.c.next.Ask(l.askAfter)
 		return
 	}
 	l.asking[node] = true
@@ -162,7 +162,7 @@ func (l *lookup) ask(now time.Time, node string) {
 		delete(l.asking, node)
 		if err != nil {
 			l.failed[node], l.askAfter = err, now.Add(askAgain)
-			l.c.due(l.askAfter)
+			l.c.next.Ask(l.askAfter)
 		} else {
 			delete(l.failed, node)
 			l.told[node] = *t

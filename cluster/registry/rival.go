@@ -102,7 +102,7 @@ func (s *slot) contest(now time.Time, own *memdb.Claimed) {
 			s.forget(node)
 		case r.asking, r.worse:
 		case now.Before(r.after):
-			s.c.due(r.after)
+			s.c.next.Ask(r.after)
 		case sabotage.Breaks("refuse on hearsay") && own == nil && s.refuseUnasked(node):
 			return
 		case sabotage.Breaks("withdraw before the winner confirms") && own != nil && s.loseUnasked(node, *own):
@@ -140,7 +140,7 @@ func (s *slot) over(r *rival) bool {
 func (s *slot) heard(now time.Time, r *rival, t *Told, err error) {
 	r.asking, r.err = false, err
 	r.after = now.Add(askAgain)
-	s.c.due(r.after)
+	s.c.next.Ask(r.after)
 	if err == nil {
 		s.told(now, r, *t)
 	}
@@ -151,7 +151,7 @@ func (s *slot) told(now time.Time, r *rival, t Told) {
 	r.leaves = t.Leaving
 	if r.leaves {
 		r.after = now.Add(leavesSoon)
-		s.c.due(r.after)
+		s.c.next.Ask(r.after)
 		return
 	}
 	r.until = memdb.Position{}

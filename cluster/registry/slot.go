@@ -69,7 +69,7 @@ func (c *Core) Unregister(now time.Time, u Unregister) {
 func (c *Core) request(now time.Time, name string, request any, deadline time.Time) {
 	s := c.slot(name)
 	s.queue = append(s.queue, request)
-	c.due(deadline)
+	c.next.Ask(deadline)
 	if len(s.queue) > 1 {
 		return
 	}
@@ -306,12 +306,7 @@ func (s *slot) again(r Register, own memdb.Claimed) {
 			return
 		}
 		s.wrote = true
-		s.c.replaced[s.name] = position.Seq
-		s.c.await(position.Seq, func(time.Time) {
-			if s.c.replaced[s.name] == position.Seq {
-				delete(s.c.replaced, s.name)
-			}
-		})
+		s.c.note(s.c.replaced, s.name, position.Seq)
 		s.acknowledge(position.Seq, Done{ID: r.ID, Claim: own.Claim, Created: true})
 	}
 }

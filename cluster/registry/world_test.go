@@ -67,11 +67,7 @@ func (w *world) take() {
 }
 
 func (w *world) alive(peers ...string) {
-	var members []Member
-	for _, peer := range peers {
-		members = append(members, Member{peer, true})
-	}
-	w.Members(w.now, members)
+	w.Members(w.now, peers)
 	w.take()
 }
 

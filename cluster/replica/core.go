@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/glassbox-dev/glassbox/cluster"
+	"github.com/glassbox-dev/glassbox/cluster/internal/alarm"
 	"github.com/glassbox-dev/glassbox/cluster/registry"
 	"github.com/glassbox-dev/glassbox/cluster/replication"
 	"github.com/glassbox-dev/glassbox/internal/errs"
@@ -44,9 +45,9 @@ type Core struct {
 	relayed  map[string]bool // links that exist only through another node
 	forgot   map[string]uint64
 	awaited  []string
-	reassess time.Time // when who is awaited may change by time alone
-	grew     bool      // something is to be replicated
-	together bool      // what follows waits for the end of Together
+	reassess alarm.Alarm // when who is awaited may change by time alone
+	grew     bool        // something is to be replicated
+	together bool        // what follows waits for the end of Together
 
 	calls []Call
 	done  []registry.Done
@@ -209,18 +210,17 @@ func (c *Core) route(now time.Time, m cluster.Member) {
 // are suspected and will be judged soon. The names of those that are dead for too
 // long are forgotten.
 func (c *Core) assess(now time.Time) {
-	c.reassess = time.Time{}
-	var list []registry.Member
+	c.reassess = alarm.Alarm{}
 	c.awaited = c.awaited[:0]
 	for _, m := range c.members {
 		soon := m.Since.Add(c.cfg.DeadAfter)
 		awaited := m.State == cluster.Alive || m.State == cluster.Suspect && now.Before(soon)
 		switch {
 		case m.State == cluster.Suspect && awaited:
-			c.reassessAt(soon)
+			c.reassess.Ask(soon)
 		case m.State == cluster.Dead && c.forgot[m.Name] < m.Incarnation:
 			if at := m.Since.Add(ForgetAfter); now.Before(at) {
-				c.reassessAt(at)
+				c.reassess.Ask(at)
 				break
 			}
 			c.forgot[m.Name] = m.Incarnation
@@ -229,16 +229,9 @@ func (c *Core) assess(now time.Time) {
 		}
 		if awaited {
 			c.awaited = append(c.awaited, m.Name)
-			list = append(list, registry.Member{Name: m.Name, Awaited: true})
 		}
 	}
-	c.names.Members(now, list)
-}
-
-func (c *Core) reassessAt(at time.Time) {
-	if c.reassess.IsZero() || at.Before(c.reassess) {
-		c.reassess = at
-	}
+	c.names.Members(now, c.awaited)
 }
 
 // SetIncarnation comes before anything is said in it.
@@ -346,7 +339,7 @@ func (c *Core) Answered(now time.Time, call Call, result any, err error) {
 // Tick does what is due by time.
 func (c *Core) Tick(now time.Time) {
 	c.do(now, func() {
-		if !c.reassess.IsZero() && !now.Before(c.reassess) {
+		if c.reassess.Rings(now) {
 			c.assess(now)
 		}
 		c.repl.Tick(now)
@@ -357,12 +350,9 @@ func (c *Core) Tick(now time.Time) {
 // Next returns when a Tick is wanted; zero if none is.
 func (c *Core) Next() time.Time {
 	next := c.reassess
-	for _, at := range []time.Time{c.repl.Next(), c.names.Next()} {
-		if next.IsZero() || !at.IsZero() && at.Before(next) {
-			next = at
-		}
-	}
-	return next
+	next.Ask(c.repl.Next())
+	next.Ask(c.names.Next())
+	return next.At()
 }
 
 // must logs a change of the state that failed, which only a fault of ours can

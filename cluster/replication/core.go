@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/glassbox-dev/glassbox/cluster/internal/alarm"
 	"github.com/glassbox-dev/glassbox/internal/errs"
 	"github.com/glassbox-dev/glassbox/internal/journal"
 	"github.com/glassbox-dev/glassbox/memdb"
@@ -45,7 +46,7 @@ type Core struct {
 	calls  map[uint64]func(now time.Time, result any, err error)
 	lastID uint64
 	out    []Call
-	next   time.Time // no later than anything is due; zero: nothing is
+	next   alarm.Alarm // no later than anything is due; zero: nothing is
 
 	staged map[string]*staging   // snapshots that peers push, by peer
 	given  map[[2]string][]Chunk // snapshots that peers pull, one each, by peer and origin
@@ -184,37 +185,21 @@ func (c *Core) Changed(now time.Time) {
 
 // Tick does what is due by time.
 func (c *Core) Tick(now time.Time) {
-	if c.next.IsZero() || now.Before(c.next) {
+	if !c.next.Rings(now) {
 		return
 	}
-	c.next = time.Time{}
 	for _, node := range c.peers {
 		l := c.links[node]
 		l.pump(now)
 		for _, ln := range l.lanes() {
-			c.dueAfter(now, ln.notBefore)
+			c.next.AskAfter(now, ln.notBefore)
 		}
-		c.dueAfter(now, l.tellAt)
-	}
-}
-
-// dueAfter asks for a tick if that is still to come. What is past and not done
-// waits for an answer: to tick until that is there would be a loop without pause.
-func (c *Core) dueAfter(now, at time.Time) {
-	if at.After(now) {
-		c.due(at)
-	}
-}
-
-// due asks for a tick.
-func (c *Core) due(at time.Time) {
-	if !at.IsZero() && (c.next.IsZero() || at.Before(c.next)) {
-		c.next = at
+		c.next.AskAfter(now, l.tellAt)
 	}
 }
 
 // Next returns when a Tick is wanted; zero if none is.
-func (c *Core) Next() time.Time { return c.next }
+func (c *Core) Next() time.Time { return c.next.At() }
 
 // Take returns what is to be asked of peers, in order. Calls that count no more,
 // since the link they were for is gone, are left out.

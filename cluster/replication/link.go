@@ -121,7 +121,7 @@ func (l *link) failed(now time.Time, ln *lane, err error) {
 		ln.backoff = min(2*ln.backoff, maxBackoff)
 	}
 	ln.notBefore = now.Add(ln.backoff)
-	l.c.due(ln.notBefore)
+	l.c.next.Ask(ln.notBefore)
 }
 
 // begin finds where to go on with a peer that is at a position. Behind the
@@ -173,7 +173,7 @@ func (l *link) sendChanges(now time.Time) {
 		l.tellAt = time.Time{}
 	} else if l.tellAt.IsZero() {
 		l.tellAt = now.Add(tellAfter)
-		l.c.due(l.tellAt)
+		l.c.next.Ask(l.tellAt)
 	}
 	tell := !l.tellAt.IsZero() && !now.Before(l.tellAt)
 	if len(items) == 0 && l.probed && !tell {
