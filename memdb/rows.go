@@ -71,18 +71,25 @@ const (
 // Process is one start of a child. Its PID is never used again: a restart is
 // a new process in the same slot (sandbox, child).
 type Process struct {
-	PID       string       `json:"pid"`
-	Node      string       `json:"node"`
-	Sandbox   string       `json:"sandbox"`
-	Child     string       `json:"child"` // the child's id; "" for the sandbox's root supervisor
-	Type      ProcessType  `json:"type"`
-	State     ProcessState `json:"state"`
-	Name      string       `json:"name,omitempty"` // registered name
-	OSPID     int          `json:"os_pid,omitempty"`
-	Started   time.Time    `json:"started"`
-	Restarts  int          `json:"restarts"` // how often the slot was restarted
-	Isolation string       `json:"isolation"`
-	Exit      *Exit        `json:"exit,omitempty"` // how it ended, or how its predecessor in the slot did
+	PID      string       `json:"pid"`
+	Node     string       `json:"node"`
+	Sandbox  string       `json:"sandbox"`
+	Child    string       `json:"child"` // the child's id; "" for the sandbox's root supervisor
+	Type     ProcessType  `json:"type"`
+	State    ProcessState `json:"state"`
+	Name     string       `json:"name,omitempty"` // registered name
+	OSPID    int          `json:"os_pid,omitempty"`
+	Started  time.Time    `json:"started"`
+	Restarts int          `json:"restarts"` // how often the slot was restarted
+	Isolation
+	Exit *Exit `json:"exit,omitempty"` // how it ended, or how its predecessor in the slot did
+}
+
+// Isolation is what holds a process.
+type Isolation struct {
+	Level   string   `json:"isolation"`                   // none, process or namespaces
+	Have    []string `json:"isolation_have,omitempty"`    // the primitives that hold it, as node.info names them
+	Missing []string `json:"isolation_missing,omitempty"` // those that the level would use, had this machine them
 }
 
 // Ended reports whether the process has ended for good.
@@ -95,9 +102,13 @@ type ExitCause string
 const (
 	CauseExited      ExitCause = "exited"       // by itself, with Code
 	CauseSignaled    ExitCause = "signaled"     // by Signal, from outside Glassbox
+	CauseOOM         ExitCause = "oom"          // it, or what it started, used more memory than its limit
+	CauseTimeout     ExitCause = "timeout"      // it ran for longer than its limit
+	CauseOutputLimit ExitCause = "output_limit" // it printed more than its limit
 	CauseStartFailed ExitCause = "start_failed" // never ran
 	CauseKilled      ExitCause = "killed"       // by an operation or its supervisor; By says who
 	CauseLost        ExitCause = "lost"         // its guardian died
+	CauseStuck       ExitCause = "stuck"        // killed, but the system does not let it end; Detail says what is left
 )
 
 // Exit is how a process ended.

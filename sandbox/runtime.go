@@ -23,12 +23,25 @@ type Task struct {
 	Env  map[string]string // all of its environment, beside a PATH and the mark
 	Dir  string            // absolute working directory; "" is "/"
 	Log  *Log              // takes what it prints; nil drops it
+	// Sandbox is the uid of the sandbox it belongs to: programs of the same one
+	// may share a user and a work folder, those of others may not.
+	Sandbox string
+	// Isolation is a level, or IsolationAuto; "" is auto.
+	Isolation string
+	// Network is NetworkHost or NetworkNone; "" is host.
+	Network string
+	// Mounts are shown inside; only IsolationNamespaces can.
+	Mounts []Mount
+	// Limits are what the program and its descendants may use; nil: no limits.
+	Limits *Limits
 }
 
 // Process is one started program and all its descendants: its tree.
 type Process interface {
 	// OSPID is the operating system's id of the program itself.
 	OSPID() int
+	// Isolation is what holds the program.
+	Isolation() memdb.Isolation
 	// Signal sends a signal to the program itself, not to its descendants.
 	Signal(sig syscall.Signal) error
 	// Stop sends SIGTERM to the program, kills the tree after grace, and

@@ -52,6 +52,8 @@ func (s *slot) Start(ctx context.Context) (supervisor.Instance, error) {
 	}
 	proc, err := m.cfg.Runtime.Start(ctx, Task{
 		PID: row.PID, Exec: s.spec.Run.Exec, Env: s.spec.Env, Dir: s.spec.Run.Dir, Log: s.log,
+		Sandbox: s.tree.row.UID, Isolation: s.tree.spec.Isolation, Network: s.tree.spec.Network,
+		Mounts: s.tree.spec.Mounts, Limits: s.spec.Limits,
 	})
 	if err != nil {
 		s.startFailed(ctx, err)
@@ -60,6 +62,7 @@ func (s *slot) Start(ctx context.Context) (supervisor.Instance, error) {
 	row = s.update(func() {
 		s.proc = proc
 		s.row.State, s.row.OSPID = memdb.ProcessRunning, proc.OSPID()
+		s.row.Isolation = proc.Isolation()
 	})
 	s.say("started as os process %d", row.OSPID)
 	if previous.PID == "" {
@@ -90,7 +93,7 @@ func (s *slot) next(previous memdb.Process) memdb.Process {
 	s.proc, s.killer = nil, ""
 	s.row = memdb.Process{
 		PID: pid, Node: m.cfg.Node, Sandbox: s.tree.spec.ID, Child: s.spec.ID, Type: memdb.Worker,
-		State: memdb.ProcessStarting, Started: m.now(), Restarts: restarts, Isolation: IsolationNone,
+		State: memdb.ProcessStarting, Started: m.now(), Restarts: restarts, Isolation: memdb.Isolation{Level: IsolationNone},
 		Exit: previous.Exit,
 	}
 	row := s.row

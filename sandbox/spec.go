@@ -51,6 +51,9 @@ type Child struct {
 	Env map[string]string `json:"env,omitempty"`
 	// Limits are not there yet.
 	Limits *Limits `json:"limits,omitempty"`
+	// Protocol is "jsonrpc" for a program that speaks JSON-RPC 2.0, a message a
+	// line, on its standard input and output; "": standard output is its log.
+	Protocol string `json:"protocol,omitempty"`
 	// Strategy, MaxRestarts, MaxSeconds and Children make a child a nested
 	// supervisor; not there yet.
 	Strategy    string `json:"strategy,omitempty"`
@@ -68,11 +71,13 @@ type Run struct {
 	Dir string `json:"dir,omitempty"`
 }
 
-// Limits are what a child may use at most.
+// Limits are what a child and all it starts may use at most; 0 is no limit.
 type Limits struct {
-	MemoryMB int     `json:"memory_mb,omitempty"`
-	CPUs     float64 `json:"cpus,omitempty"`
-	Pids     int     `json:"pids,omitempty"`
+	MemoryMB int     `json:"memory_mb,omitempty"` // MiB; more ends it with the cause oom
+	CPUs     float64 `json:"cpus,omitempty"`      // 0.5 is half a core
+	Pids     int     `json:"pids,omitempty"`      // processes and threads
+	OutputMB int     `json:"output_mb,omitempty"` // MiB printed in all; more ends it with the cause output_limit
+	TimeS    int     `json:"time_s,omitempty"`    // seconds it may run; more ends it with the cause timeout
 }
 
 // Mount shows a folder of the host inside.
@@ -101,11 +106,15 @@ const (
 
 // Values of a spec's fields.
 const (
-	IsolationAuto = "auto"
-	IsolationNone = "none"
-	NetworkHost   = "host"
-	FailoverAny   = "any"
-	FailoverNone  = "none"
+	IsolationAuto       = "auto" // the strongest that works on the node
+	IsolationNone       = "none"
+	IsolationProcess    = "process"    // no_new_privs, landlock, seccomp, resource limits
+	IsolationNamespaces = "namespaces" // that, and bubblewrap with namespaces of its own
+	NetworkHost         = "host"
+	NetworkNone         = "none"
+	ProtocolJSONRPC     = "jsonrpc"
+	FailoverAny         = "any"
+	FailoverNone        = "none"
 )
 
 // WithDefaults returns a copy in which everything left out is filled in.

@@ -54,7 +54,7 @@ func newTree(m *Manager, spec Spec) *tree {
 	}
 	t.root = memdb.Process{
 		PID: t.rootPID, Node: m.cfg.Node, Sandbox: spec.ID, Type: memdb.Supervisor,
-		State: memdb.ProcessStarting, Started: now, Isolation: IsolationNone,
+		State: memdb.ProcessStarting, Started: now, Isolation: memdb.Isolation{Level: IsolationNone},
 	}
 	return t
 }

@@ -300,7 +300,7 @@ func showProcess(v *view, p operations.Process) {
 	t.add("os pid", osPID(p.OSPID))
 	t.add("started", p.Started.Format(time.RFC3339))
 	t.add("restarts", fmt.Sprint(p.Restarts))
-	t.add("isolation", p.Isolation)
+	t.add("isolation", p.Level)
 	if p.Exit != nil {
 		t.add("last exit", exitText(p.Exit))
 	}

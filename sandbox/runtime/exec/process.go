@@ -40,6 +40,9 @@ func (p *Process) Done() <-chan struct{} { return p.done }
 // Exit implements sandbox.Process.
 func (p *Process) Exit() memdb.Exit { return p.exit }
 
+// Isolation implements sandbox.Process.
+func (p *Process) Isolation() memdb.Isolation { return memdb.Isolation{Level: sandbox.IsolationNone} }
+
 // Signal implements sandbox.Process. Kinds: not_found when the program has
 // ended, node_unavailable when its guardian was just lost.
 func (p *Process) Signal(sig syscall.Signal) error {
