@@ -37,7 +37,7 @@ func (o *Op) ParamsSchema() (*jsonschema.Schema, error) {
 			s.Properties[name] = property
 		}
 	}
-	if o.pathPins() {
+	if o.pins {
 		s.Required = append(s.Required, nodeParam)
 	}
 	return s, nil
