@@ -225,9 +225,12 @@ type instance struct {
 func (i instance) Done() <-chan struct{} { return i.proc.Done() }
 
 // Exit implements supervisor.Instance: only exit code 0 is normal.
-func (i instance) Exit() (normal bool, why string) {
+func (i instance) Exit() (supervisor.Reason, string) {
 	exit := i.proc.Exit()
-	return exit.Code == 0 && exit.Cause != memdb.CauseLost, describe(&exit)
+	if exit.Code == 0 && exit.Cause != memdb.CauseLost {
+		return supervisor.ReasonNormal, describe(&exit)
+	}
+	return supervisor.ReasonAbnormal, describe(&exit)
 }
 
 // Stop implements supervisor.Instance.
