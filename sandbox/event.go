@@ -9,6 +9,7 @@ type EventType string
 const (
 	SandboxCreated   EventType = "SandboxCreated"   // its row is stored; Data is the memdb.Sandbox
 	SandboxRunning   EventType = "SandboxRunning"   // all children were started; memdb.Sandbox
+	SandboxRestarted EventType = "SandboxRestarted" // nothing of it runs, and it begins anew on request; memdb.Sandbox
 	SandboxFailed    EventType = "SandboxFailed"    // it gave up and nothing of it runs; memdb.Sandbox
 	SandboxDestroyed EventType = "SandboxDestroyed" // nothing of it is left; memdb.Sandbox, its last row
 	ProcessStarted   EventType = "ProcessStarted"   // first start of a slot; memdb.Process
