@@ -26,6 +26,7 @@ type slot struct {
 	row    memdb.Process // of the newest process; zero before the first
 	proc   Process       // nil before the first and when it could not be started
 	killer string        // who asked for the newest one's end, and why
+	named  bool          // the slot holds its name
 	past   []ended       // newest last, without the newest process
 }
 
@@ -50,9 +51,13 @@ func (s *slot) Start(ctx context.Context) (supervisor.Instance, error) {
 	} else {
 		m.stored("processes", row.PID, m.cfg.Store.ReplaceProcess(previous.PID, row))
 	}
+	if err := s.takeName(ctx); err != nil {
+		s.startFailed(ctx, err)
+		return nil, err
+	}
 	proc, err := m.cfg.Runtime.Start(ctx, Task{
 		PID: row.PID, Exec: s.spec.Run.Exec, Env: s.spec.Env, Dir: s.spec.Run.Dir, Log: s.log,
-		Sandbox: s.tree.row.UID, Isolation: s.tree.spec.Isolation, Network: s.tree.spec.Network,
+		Sandbox: s.tree.uid, Isolation: s.tree.spec.Isolation, Network: s.tree.spec.Network,
 		Mounts: s.tree.spec.Mounts, Limits: s.spec.Limits,
 	})
 	if err != nil {
@@ -93,7 +98,7 @@ func (s *slot) next(previous memdb.Process) memdb.Process {
 	s.proc, s.killer = nil, ""
 	s.row = memdb.Process{
 		PID: pid, Node: m.cfg.Node, Sandbox: s.tree.spec.ID, Child: s.spec.ID, Type: memdb.Worker,
-		State: memdb.ProcessStarting, Started: m.now(), Restarts: restarts, Isolation: memdb.Isolation{Level: IsolationNone},
+		State: memdb.ProcessStarting, Name: s.spec.Name, Started: m.now(), Restarts: restarts, Isolation: memdb.Isolation{Level: IsolationNone},
 		Exit: previous.Exit,
 	}
 	row := s.row

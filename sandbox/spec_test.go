@@ -30,7 +30,7 @@ func TestParseListsEveryFault(t *testing.T) {
 		"colour": "red", "colour": "blue", "id": "x",
 		"children": [
 			{"id": "a", "run": {"exec": []}, "restart": "often", "shutdown_ms": -5, "env": {"A=B": "", "GLASSBOX_PID": "1"}, "limits": {"pids": "x"}},
-			{"id": "a", "run": {"exec": ["./x"], "dir": "y", "shell": true}, "name": "n"},
+			{"id": "a", "run": {"exec": ["./x"], "dir": "y", "shell": true}, "name": "n\u0007"},
 			{"id": "", "run": {"exec": ["", "b\u0000"]}},
 			{"id": "w/", "strategy": "one_for_one", "children": []},
 			{"id": "e"}, 7

@@ -20,14 +20,14 @@ const keepHistory = 32
 // as long as the tree; it alone writes the tree's rows and tells its events.
 type tree struct {
 	m       *Manager
-	spec    Spec // with defaults
+	spec    Spec   // with defaults
+	uid     string // of this creation
 	rootPID string
 	slots   []*slot
 
 	destroyed chan struct{} // closed to ask for destruction
 	once      sync.Once     // of closing it
 	stored    chan struct{} // closed when the first row is stored, or was refused
-	settled   chan struct{} // closed when the first start succeeded or failed
 	gone      chan struct{} // closed when the tree is no more
 
 	mu      sync.Mutex // guards what follows, against readers
@@ -35,11 +35,17 @@ type tree struct {
 	root    memdb.Process
 	failure error // why the first start failed, or the row was refused
 	history []memdb.Process
+	why     string        // of the destruction; "": by request
+	settled chan struct{} // closed when the start of this life succeeded or failed
+
+	restored    bool          // kept by a former start of the node
+	again       chan struct{} // closed when nothing of this life is left; nil: no restart is asked for
+	stopServing func()        // ends this life
 }
 
 func newTree(m *Manager, spec Spec) *tree {
 	t := &tree{
-		m: m, spec: spec, rootPID: m.nextPID(),
+		m: m, spec: spec, uid: rand.Text(), rootPID: m.nextPID(),
 		destroyed: make(chan struct{}), stored: make(chan struct{}),
 		settled: make(chan struct{}), gone: make(chan struct{}),
 	}
@@ -49,7 +55,7 @@ func newTree(m *Manager, spec Spec) *tree {
 	raw, _ := jsontext.Marshal(spec) // a validated spec has nothing that cannot be encoded
 	now := m.now()
 	t.row = memdb.Sandbox{
-		ID: spec.ID, UID: rand.Text(), Node: m.cfg.Node, Status: memdb.SandboxStarting,
+		ID: spec.ID, UID: t.uid, Node: m.cfg.Node, Status: memdb.SandboxStarting,
 		Failover: spec.Failover, Labels: spec.Labels, Created: now, Spec: raw,
 	}
 	t.root = memdb.Process{
@@ -65,7 +71,7 @@ func (t *tree) run(ctx context.Context) {
 	defer t.close()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if !t.open() {
+	if !t.open(ctx) {
 		return
 	}
 	t.m.tasks.Go(func() { // ends with ctx, which ends with run
@@ -75,25 +81,29 @@ func (t *tree) run(ctx context.Context) {
 		case <-ctx.Done():
 		}
 	})
-	err := t.serve(ctx)
-	if err != nil && ctx.Err() == nil {
-		t.fail(err)
-		<-ctx.Done()
-	}
+	t.lives(ctx)
 	t.leave()
 }
 
-// open stores the first rows; false if the store refused.
-func (t *tree) open() bool {
+// open takes the id and stores the first rows; false if that was refused.
+func (t *tree) open(ctx context.Context) bool {
 	defer close(t.stored)
-	if err := t.m.cfg.Store.PutSandbox(t.row); err != nil {
+	if t.restored {
+		if !t.candidate(ctx) {
+			return false
+		}
+	} else if err := t.claim(ctx); err != nil {
 		t.mu.Lock()
 		t.failure = err
 		t.mu.Unlock()
 		return false
 	}
 	t.m.stored("processes", t.rootPID, t.m.cfg.Store.PutProcess(t.root))
-	t.m.emit(Event{Type: SandboxCreated, Subject: t.spec.ID, Data: t.row})
+	why := ""
+	if t.restored {
+		why = "restored from this node's data folder"
+	}
+	t.m.emit(Event{Type: SandboxCreated, Subject: t.spec.ID, Data: t.current(), Why: why})
 	return true
 }
 
@@ -133,7 +143,7 @@ func (t *tree) observe(e supervisor.Event) {
 		t.setStatus(memdb.SandboxRunning, "")
 		t.setRoot(memdb.ProcessRunning, nil)
 		t.m.emit(Event{Type: SandboxRunning, Subject: t.spec.ID, Data: t.current()})
-		close(t.settled)
+		t.settle()
 	case supervisor.GaveUp:
 		t.giveUp(e.Err)
 	}
@@ -158,13 +168,15 @@ func (t *tree) stopping() {
 // whyStopping says why the tree stops its children.
 func (t *tree) whyStopping() string {
 	t.mu.Lock()
-	failure := t.failure
+	failure, restarts := t.failure, t.again != nil
 	t.mu.Unlock()
 	switch {
 	case failure != nil:
 		return "its supervisor gave up: " + failure.Error()
 	case t.isDestroyed():
 		return "the sandbox was destroyed"
+	case restarts:
+		return "the sandbox is restarted"
 	default:
 		return "the node is shutting down"
 	}
@@ -206,7 +218,10 @@ func (t *tree) leave() {
 	}
 	t.m.stored("processes", t.rootPID, t.m.cfg.Store.DeleteProcess(t.rootPID))
 	t.m.stored("sandboxes", t.spec.ID, t.m.cfg.Store.DeleteSandbox(t.spec.ID))
-	t.m.emit(Event{Type: SandboxDestroyed, Subject: t.spec.ID, Data: t.current(), Why: "destroyed on request"})
+	t.m.stored("disk", t.uid, t.m.cfg.Disk.DropSandbox(t.uid))
+	t.release()
+	t.because("destroyed on request")
+	t.m.emit(Event{Type: SandboxDestroyed, Subject: t.spec.ID, Data: t.current(), Why: t.whyDestroyed()})
 }
 
 // close ends the tree for everybody who waits for it.
@@ -250,7 +265,7 @@ func (t *tree) placed(ctx context.Context) (memdb.Sandbox, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.row.Status == memdb.SandboxStarting && t.failure != nil {
-		return memdb.Sandbox{}, errs.Wrap(errs.KindOf(t.failure), t.failure, "sandbox %q could not be stored", t.spec.ID)
+		return memdb.Sandbox{}, t.failure
 	}
 	return t.row, nil
 }
@@ -260,9 +275,7 @@ func (t *tree) running(ctx context.Context) (memdb.Sandbox, error) {
 	if _, err := t.placed(ctx); err != nil {
 		return memdb.Sandbox{}, err
 	}
-	select {
-	case <-t.settled:
-	case <-ctx.Done():
+	if !t.started(ctx) {
 		return memdb.Sandbox{}, errs.Wrap(errs.Timeout, ctx.Err(), "sandbox %q is still starting, it goes on doing so: ask for it with sandbox.info", t.spec.ID)
 	}
 	t.mu.Lock()

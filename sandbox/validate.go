@@ -6,12 +6,15 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Limits of a spec.
 const (
 	maxChildren    = 256
 	maxProgramSize = 96 << 10 // bytes of a child's arguments and environment
+	maxNameBytes   = 255      // of a registered name, as the registry has it
 	maxLabelsSize  = 4 << 10  // bytes of all labels, which every list of sandboxes shows
 	maxSeconds     = 1 << 30  // of any time: 34 years, so that none overflows
 )
@@ -86,9 +89,7 @@ func (c Child) check(f *faults, at string) {
 	if c.Run != nil {
 		c.checkRun(f, at)
 	}
-	if c.Name != "" {
-		f.notYet(at+"/name", "registered names")
-	}
+	f.name(at+"/name", c.Name)
 	f.choice(at+"/restart", c.Restart, []string{"permanent", "transient", "temporary"}, nil)
 	f.number(at+"/shutdown_ms", c.ShutdownMS, 0)
 	c.checkEnv(f, at+"/env")
@@ -142,6 +143,16 @@ func (f *faults) id(at, id string) {
 		f.add(at, "is missing")
 	case !idForm.MatchString(id):
 		f.add(at, `%q must be 1 to 63 of a-z, 0-9, "-", "_" and ".", beginning with a letter or digit`, id)
+	}
+}
+
+// name checks a name to be registered, which may be left out.
+func (f *faults) name(at, name string) {
+	switch {
+	case len(name) > maxNameBytes:
+		f.add(at, "has %d bytes and may have %d", len(name), maxNameBytes)
+	case !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl):
+		f.add(at, "%q is no name: it has control characters, or is no UTF-8", name)
 	}
 }
 
