@@ -124,6 +124,17 @@ func (m *Manager) Destroy(ctx context.Context, id string) error {
 	}
 }
 
+// Force decrees that a sandbox of another node, which cannot be reached, is to be no
+// more. That node carries it out when it hears of it. Kinds: timeout, internal (it
+// could not be kept).
+func (m *Manager) Force(ctx context.Context, row memdb.Sandbox) error {
+	err := m.cfg.Decrees.Decree(ctx, memdb.Destroyed{UID: row.UID, ID: row.ID, Host: row.Node, Epoch: row.Epoch, By: m.cfg.Node, At: m.now()})
+	if err == nil {
+		m.emit(Event{Type: SandboxDestroyed, Subject: row.ID, Data: row, Why: "by force; node " + row.Node + " cannot be reached, and ends it when it is back"})
+	}
+	return err
+}
+
 // decree is what says that the tree is to be no more.
 func (t *tree) decree() memdb.Destroyed {
 	row := t.current()

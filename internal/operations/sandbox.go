@@ -59,9 +59,8 @@ type SandboxDestroyed struct {
 	Pending []string `json:"pending"` // nodes that could not be reached; they hear of it when they are back
 }
 
-// Decrees makes sure that what was destroyed stays so.
+// Decrees tells who knows what was destroyed.
 type Decrees interface {
-	sandbox.Decrees
 	// Pending names the configured nodes that have not heard of a decree yet.
 	Pending(uid string) []string
 }
@@ -196,9 +195,7 @@ func (d Deps) destroySandbox(ctx context.Context, in SandboxDestroyParams) (*San
 	}
 	var err error
 	if in.Force && row.Node != d.Self && row.Status == memdb.SandboxUnknown {
-		err = d.Decrees.Decree(ctx, memdb.Destroyed{
-			UID: row.UID, ID: row.ID, Host: row.Node, Epoch: row.Epoch, By: d.Self, At: time.Now().UTC().Truncate(time.Microsecond),
-		})
+		err = d.Sandboxes.Force(ctx, row)
 	} else {
 		err = d.Sandboxes.Destroy(ctx, in.ID)
 	}
