@@ -46,6 +46,18 @@ func (t *tree) restart(why string) *life {
 	return t.next
 }
 
+// newest returns the life to wait for; done if it is still the one given.
+func (t *tree) newest(l *life) (_ *life, done bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case t.next != nil && !closed(t.next.settled):
+		return t.next, t.next == l
+	default:
+		return t.life, t.life == l
+	}
+}
+
 // reborn begins the next life; nil if the tree is to end instead.
 func (t *tree) reborn(ctx context.Context) *life {
 	if ctx.Err() != nil || t.isDestroyed() {

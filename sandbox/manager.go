@@ -31,6 +31,11 @@ type Config struct {
 	Log          *slog.Logger     // nil discards
 	MaxSandboxes int              // zero is DefaultMaxSandboxes
 	MaxProcesses int              // programs in all; zero is DefaultMaxProcesses
+	Claimer      Claimer          // holds the ids; nil: they are unique on this node only
+	Names        Names            // holds the names of children; nil: nobody does
+	Decrees      Decrees          // nil: there are no others to hear of a destruction
+	Disk         Disk             // nil: nothing is kept
+	Restored     Restored         // what a former start has kept
 }
 
 // Manager owns the sandboxes of this node. All methods may be called from
@@ -65,7 +70,7 @@ func NewManager(cfg Config) *Manager {
 	if cfg.MaxProcesses <= 0 {
 		cfg.MaxProcesses = DefaultMaxProcesses
 	}
-	return &Manager{cfg: cfg, trees: make(map[string]*tree), pids: make(map[string]member)}
+	return &Manager{cfg: cfg.withDefaults(), trees: make(map[string]*tree), pids: make(map[string]member)}
 }
 
 // now is the time as rows have it: UTC, in microseconds.
@@ -77,6 +82,7 @@ func (m *Manager) now() time.Time { return m.cfg.Now().UTC().Truncate(time.Micro
 func (m *Manager) Run(ctx context.Context) error {
 	m.mu.Lock()
 	m.ctx = ctx
+	m.restore()
 	m.mu.Unlock()
 	<-ctx.Done()
 	m.mu.Lock()
@@ -105,11 +111,12 @@ const (
 	WaitPlaced  Wait = "placed"  // not for the start
 )
 
-// Create starts a sandbox. With WaitRunning it returns when all children were
+// Create starts a sandbox, once its id is this creation's in the whole cluster and
+// it is on disk. With WaitRunning it returns when all children were
 // started; when one cannot be, the error says which and why, and the failed
 // sandbox stays visible until it is destroyed. When ctx ends first the sandbox
-// goes on starting. Kinds: bad_spec, already_exists, conflict (a limit, or the
-// node is stopping), timeout.
+// goes on starting. Kinds: bad_spec, already_exists (it says where), conflict (a
+// limit), not_ready (the node is stopping), node_unavailable, timeout.
 func (m *Manager) Create(ctx context.Context, spec Spec, wait Wait) (memdb.Sandbox, error) {
 	if wait != WaitRunning && wait != WaitPlaced {
 		return memdb.Sandbox{}, errs.BadParam("wait", "is %q: use %q or %q", wait, WaitRunning, WaitPlaced)
@@ -193,24 +200,6 @@ func (m *Manager) Restart(ctx context.Context, id, by string) (memdb.Sandbox, er
 	return t.started(ctx, t.restart("by "+by))
 }
 
-// Destroy stops a sandbox, its children in reverse order and with their
-// shutdown times, and forgets it. It returns nil only when nothing of it is
-// left. When ctx ends first the sandbox goes on stopping. Kinds: not_found,
-// timeout.
-func (m *Manager) Destroy(ctx context.Context, id string) error {
-	t, err := m.tree(id)
-	if err != nil {
-		return err
-	}
-	t.destroy()
-	select {
-	case <-t.gone:
-		return nil
-	case <-ctx.Done():
-		return errs.Wrap(errs.Timeout, ctx.Err(), "sandbox %q is still stopping, it goes on doing so: ask again later", id)
-	}
-}
-
 // Info is what the node that runs a sandbox knows of it.
 type Info struct {
 	Sandbox   memdb.Sandbox   `json:"sandbox"`
@@ -262,7 +251,9 @@ const keepGone = 16
 func (m *Manager) forget(t *tree) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	delete(m.trees, t.spec.ID)
+	if m.trees[t.spec.ID] == t {
+		delete(m.trees, t.spec.ID)
+	}
 	m.gone = append(m.gone, t)
 	if len(m.gone) <= keepGone {
 		return

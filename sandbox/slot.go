@@ -17,7 +17,9 @@ type slot struct {
 	spec Child
 	log  *Log
 
-	proc Process // nil before the first and when it could not be started; guarded by mu
+	// Guarded by mu.
+	proc  Process // nil before the first and when it could not be started
+	named bool    // the slot holds its name
 }
 
 func (s *slot) id() string { return s.spec.ID }
@@ -43,7 +45,11 @@ func newSlot(t *tree, path string, spec Child) *slot {
 
 // Start starts the next process of the slot. It implements supervisor.Child.
 func (s *slot) Start(ctx context.Context) (supervisor.Instance, error) {
-	row, previous := s.begin(func() { s.proc = nil })
+	row, previous := s.begin(func() { s.proc, s.row.Name = nil, s.spec.Name })
+	if err := s.takeName(ctx); err != nil {
+		s.startFailed(ctx, err)
+		return nil, err
+	}
 	proc, err := s.tree.m.cfg.Runtime.Start(ctx, Task{
 		PID: row.PID, Exec: s.spec.Run.Exec, Env: s.spec.Env, Dir: s.spec.Run.Dir, Log: s.log,
 		Sandbox: s.tree.uid, Isolation: s.tree.spec.Isolation, Network: s.tree.spec.Network,

@@ -45,8 +45,8 @@ type Child struct {
 	ID string `json:"id"`
 	// Run is the program; nil for a supervisor.
 	Run *Run `json:"run,omitempty"`
-	// Name is a name in the registry that the slot holds, whichever process runs
-	// in it.
+	// Name is registered in the whole cluster before the child's first process
+	// starts, and is the slot's: it leads to whatever process is in it. "" is none.
 	Name string `json:"name,omitempty"`
 	// Restart is permanent, transient or temporary; "" is permanent.
 	Restart string `json:"restart,omitempty"`

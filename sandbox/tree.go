@@ -26,6 +26,8 @@ type tree struct {
 	spec Spec // with defaults
 	uid  string
 	root *branch
+	// restored says that a former start of the node has kept it.
+	restored bool
 
 	destroyed chan struct{} // closed to ask for destruction
 	once      sync.Once     // of closing it
@@ -35,8 +37,9 @@ type tree struct {
 	mu      sync.Mutex // guards what follows
 	row     memdb.Sandbox
 	life    *life
-	next    *life // that is to come instead; nil if none is
-	failure error // why the present life's start failed, or the row was refused
+	next    *life  // that is to come instead; nil if none is
+	failure error  // why the present life's start failed, or the row was refused
+	why     string // of the destruction; "" while there is none
 	history []memdb.Process
 	dropped []member // not shown any more, but their logs can be read; oldest first
 }
@@ -61,7 +64,7 @@ func newTree(m *Manager, spec Spec) *tree {
 // started again. It goes when it is destroyed or ctx ends.
 func (t *tree) run(ctx context.Context) {
 	defer t.close()
-	if !t.open() {
+	if !t.open(ctx) {
 		return
 	}
 	for l := t.life; l != nil; l = t.reborn(ctx) {
@@ -83,17 +86,23 @@ func (t *tree) live(ctx context.Context, l *life) {
 	}
 }
 
-// open stores the first rows; false if the store refused.
-func (t *tree) open() bool {
+// open takes the id and stores the first rows; false if that was refused.
+func (t *tree) open(ctx context.Context) bool {
 	defer close(t.stored)
-	if err := t.m.cfg.Store.PutSandbox(t.row); err != nil {
+	why := ""
+	if t.restored {
+		if !t.candidate(ctx) {
+			return false
+		}
+		why = "restored from this node's data folder"
+	} else if err := t.claim(ctx); err != nil {
 		t.mu.Lock()
 		t.failure = err
 		t.mu.Unlock()
 		return false
 	}
 	t.root.begin(t.root.reset)
-	t.m.emit(Event{Type: SandboxCreated, Subject: t.spec.ID, Data: t.row})
+	t.m.emit(Event{Type: SandboxCreated, Subject: t.spec.ID, Data: t.current(), Why: why})
 	return true
 }
 
@@ -226,7 +235,10 @@ func (t *tree) leave() {
 	}
 	t.root.each(func(m member) { m.at().erase() })
 	t.m.stored("sandboxes", t.spec.ID, t.m.cfg.Store.DeleteSandbox(t.spec.ID))
-	t.m.emit(Event{Type: SandboxDestroyed, Subject: t.spec.ID, Data: t.current(), Why: "destroyed on request"})
+	t.m.stored("disk", t.uid, t.m.cfg.Disk.DropSandbox(t.uid))
+	t.release()
+	t.because("destroyed on request")
+	t.m.emit(Event{Type: SandboxDestroyed, Subject: t.spec.ID, Data: t.current(), Why: t.whyDestroyed()})
 }
 
 // close ends the tree for everybody who waits for it.
@@ -257,20 +269,23 @@ func (t *tree) placed(ctx context.Context) (memdb.Sandbox, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.row.Status == memdb.SandboxStarting && t.failure != nil {
-		return memdb.Sandbox{}, errs.Wrap(errs.KindOf(t.failure), t.failure, "sandbox %q could not be stored", t.spec.ID)
+		return memdb.Sandbox{}, t.failure
 	}
 	return t.row, nil
 }
 
-// started waits until a life's start has succeeded or failed.
+// started waits until the start of a life, or of one that took its place meanwhile,
+// has succeeded or failed.
 func (t *tree) started(ctx context.Context, l *life) (memdb.Sandbox, error) {
 	if _, err := t.placed(ctx); err != nil {
 		return memdb.Sandbox{}, err
 	}
-	select {
-	case <-l.settled:
-	case <-ctx.Done():
-		return memdb.Sandbox{}, errs.Wrap(errs.Timeout, ctx.Err(), "sandbox %q is still starting, it goes on doing so: ask for it with sandbox.info", t.spec.ID)
+	for settled := false; !settled; l, settled = t.newest(l) {
+		select {
+		case <-l.settled:
+		case <-ctx.Done():
+			return memdb.Sandbox{}, errs.Wrap(errs.Timeout, ctx.Err(), "sandbox %q is still starting, it goes on doing so: ask for it with sandbox.info", t.spec.ID)
+		}
 	}
 	t.mu.Lock()
 	row, failure := t.row, t.failure
@@ -282,8 +297,6 @@ func (t *tree) started(ctx context.Context, l *life) (memdb.Sandbox, error) {
 		return row, nil
 	case t.isDestroyed():
 		return row, errs.New(errs.Conflict, "sandbox %q was destroyed while it started", t.spec.ID)
-	case row.Status == memdb.SandboxStarting:
-		return row, errs.New(errs.Conflict, "sandbox %q was restarted while it started", t.spec.ID)
 	default:
 		return row, errs.New(errs.NotReady, "sandbox %q is %s: node %s is stopping; create it on another node", t.spec.ID, row.Status, t.m.cfg.Node)
 	}
@@ -326,6 +339,13 @@ func (t *tree) drop(members ...member) {
 		m.each(func(m member) {
 			m.at().erase()
 			m.close()
+			t.m.mu.Lock()
+			t.m.goTask(func() {
+				ctx, cancel := context.WithTimeout(context.Background(), claimTimeout)
+				defer cancel()
+				releaseName(ctx, m)
+			})
+			t.m.mu.Unlock()
 			t.mu.Lock()
 			t.dropped = append(t.dropped, m)
 			var oldest member

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"encoding/json"
+	"strings"
 
 	"github.com/glassbox-dev/glassbox/internal/errs"
 	"github.com/glassbox-dev/glassbox/internal/jsontext"
@@ -16,6 +17,22 @@ const (
 	// could be taken here and read by no peer.
 	MaxValueDepth = 512
 )
+
+// reserved begins the names that only Glassbox itself claims. No other name has a
+// control character, so nobody can ask for one of them.
+const (
+	reserved    = "\x7f"
+	sandboxName = reserved + "sandbox/"
+)
+
+// SandboxName is the name by which the node that runs a sandbox holds its id.
+func SandboxName(id string) string { return sandboxName + id }
+
+// SandboxOf returns the id that a name of [SandboxName] is for.
+func SandboxOf(name string) (id string, ok bool) { return strings.CutPrefix(name, sandboxName) }
+
+// Reserved reports whether a name is one of those that are not shown.
+func Reserved(name string) bool { return strings.HasPrefix(name, reserved) }
 
 // ValidName says what is wrong with a name; the error names the field.
 func ValidName(field, name string) error {

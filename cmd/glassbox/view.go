@@ -33,7 +33,8 @@ var views = map[string]func(v *view, raw json.RawMessage) error{
 	"sandbox.list":    shown(showSandboxes),
 	"sandbox.info":    shown(showSandbox),
 	"sandbox.create":  shown(func(v *view, r memdb.Sandbox) { v.linef("%s is %s on %s", r.ID, r.Status, r.Node); v.why(r.Why) }),
-	"sandbox.destroy": shown(func(v *view, _ json.RawMessage) { v.linef("destroyed") }),
+	"sandbox.restart": shown(func(v *view, r memdb.Sandbox) { v.linef("%s is %s on %s", r.ID, r.Status, r.Node); v.why(r.Why) }),
+	"sandbox.destroy": shown(showDestroyed),
 	"event.list":      shown(showEvents),
 
 	"supervisor.list":            shown(showSupervisors),
@@ -436,5 +437,12 @@ func (a *app) showItem(method string, item json.RawMessage) error {
 		return shown(func(v *view, e sandbox.LogEntry) { v.entry(e) })(v, item)
 	default:
 		return writeJSON(a.out, item)
+	}
+}
+
+func showDestroyed(v *view, r *operations.SandboxDestroyed) {
+	v.linef("destroyed")
+	if r != nil {
+		v.linef("not reached, and told of it when they are back: %s", strings.Join(r.Pending, ", "))
 	}
 }

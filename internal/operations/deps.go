@@ -26,6 +26,7 @@ type Deps struct {
 	DB        *memdb.DB
 	Sandboxes *sandbox.Manager
 	Names     Names
+	Decrees   Decrees
 	Events    *event.Log
 	Topics    *event.Log // the messages published to topics
 	// Say publishes a message to a topic, and returns its id in Topics.
