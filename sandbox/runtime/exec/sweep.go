@@ -75,7 +75,7 @@ func (g *guardian) wait() time.Duration {
 func (g *guardian) sweep() {
 	for again := true; again; {
 		g.swept = time.Now()
-		t, err := readTable()
+		t, err := readBelow(g.forest.keeper)
 		if err != nil {
 			g.complain(err)
 			g.pace = sweepSlowly
@@ -133,7 +133,7 @@ func (g *guardian) killAny(c census) bool {
 		return false
 	}
 	all := freezeAndKill(func() []victim {
-		t, err := readTable()
+		t, err := readBelow(g.forest.keeper)
 		if err != nil {
 			return nil // the next sweep reports it
 		}
