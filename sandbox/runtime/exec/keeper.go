@@ -16,8 +16,12 @@ const keptRole = "kept"
 // keeperName is what a keeper calls itself, as guardianName.
 const keeperName = "glassbox-keeper"
 
+// guardianTime is how long a guardian whose node is gone may take to kill all and
+// end.
+const guardianTime = 500 * time.Millisecond
+
 // keeper stands between a node and its guardian, and does nothing but wait: when
-// one of the two is gone it kills all that is below it, guardian included. What
+// one of the two is gone it kills all that is below it, at last the guardian too. What
 // a dead guardian held falls to it, so that it matters not whether the node died
 // too. All below it is to die, so it needs not know what belongs to what: that is
 // why it can be so small that nothing else is likely to end it.
@@ -78,16 +82,23 @@ func (k *keeper) start() (line int, err error) {
 	return ends[1], nil
 }
 
-// wait returns when the guardian has ended or the node is gone.
+// wait returns when the guardian has ended. When the node is gone it is given a
+// time for that, and is woken for it: were it killed at once, and then this
+// process before the programs, they would be left.
 func (k *keeper) wait() {
 	watched := []unix.PollFd{{Fd: lineAbove}} // no events: its being closed is always told
-	pause := int(sweepSlowly / time.Millisecond)
+	const slowly = int(sweepSlowly / time.Millisecond)
+	pause := slowly
 	if fd, err := unix.PidfdOpen(k.guardian, 0); err == nil {
 		defer unix.Close(fd)
 		watched, pause = append(watched, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}), -1
 	} // else a kernel or a filter without pidfds: look now and then
 	for !hasEnded(k.guardian) && watched[0].Revents == 0 {
 		_, _ = unix.Poll(watched, pause) // interrupted: look again
+	}
+	for patience := time.Now().Add(guardianTime); !hasEnded(k.guardian) && time.Now().Before(patience); {
+		_ = unix.Kill(k.guardian, unix.SIGCONT) // it is ours to reap, so nobody else has its pid
+		_, _ = unix.Poll(watched[1:], slowly)
 	}
 }
 

@@ -36,7 +36,7 @@ func levels(t *testing.T) []string {
 // session nor an empty environment takes away.
 var unruly = map[string]string{
 	"hides":         `env -i bash -c 'setsid -f bash -c "exec >&- 2>&- <&-; exec -a $0 sleep 1000" "$0" & exit' "$0"; exec -a "$0" sleep 1000`,
-	"hops":          `setsid -f bash -c "$1" "$0" "$1"`,
+	"hops":          `hop='setsid -f bash -c "$1" "$0" "$1"'; bash -c "$hop" "$0" "$hop"; exec -a "$0" sleep 1000`,
 	"forks":         `f() { (exec -a "$0" sleep 0.02) & }; f; f; f; while wait -n; do f; done`,
 	"does not obey": `trap "" TERM INT HUP; (trap "" TERM; exec -a "$0" sleep 1000) & exec -a "$0" sleep 1000`,
 }
@@ -217,7 +217,7 @@ func killing(t *testing.T, level string, kill func(*testing.T, standIn)) (runnin
 			continue
 		}
 		clean, took = 0, time.Since(began)
-		require.Less(t, took, patience, "%d left: %s", withToken(name, node.Process.Pid), node.log.lines(""))
+		require.Less(t, took, patience, "%d left, guardian %v, keeper %v: %s", withToken(name, node.Process.Pid), alive(node.guardian), alive(node.keeper), node.log.lines(""))
 	}
 	eventually(t, "the helpers end", func() bool { return !alive(node.guardian) && !alive(node.keeper) })
 	if alive(node.Process.Pid) {
@@ -229,4 +229,23 @@ func killing(t *testing.T, level string, kill func(*testing.T, standIn)) (runnin
 	_ = node.Wait()
 	require.Zero(t, withToken(name, 0), "and nothing comes after")
 	return running, took
+}
+
+// TestKillEndsTheUnruly: also one by one, while others run.
+func TestKillEndsTheUnruly(t *testing.T) {
+	r := startRuntime(t, exec.Config{})
+	other := start(t, r, sh("sleep 1000"))
+	for what, script := range unruly {
+		t.Run(what, func(t *testing.T) {
+			token := newName()
+			task := sandbox.Task{PID: newID(), Exec: []string{"bash", "-c", script, token, script}}
+			p := start(t, r, task)
+			eventually(t, "its processes run", func() bool { return withToken(token, 0) > 1 })
+			require.NoError(t, p.Kill(t.Context()))
+			for range 3 {
+				require.Zero(t, withToken(token, 0))
+			}
+			require.True(t, alive(other.OSPID()))
+		})
+	}
 }
