@@ -117,7 +117,8 @@ func crowd(t *testing.T) {
 	figure(t, fmt.Sprintf("%d sandboxes x 3: node + guardian + keeper, resident kB", sandboxes), worst, 70<<10, 140<<10)
 }
 
-// flood: a program that prints as fast as it can makes its node no larger, and
+// flood: a program that prints as fast as it can makes its node larger only by the
+// room that a busy node has for its garbage (internal/node/tidy.go), and
 // another program's lines are not held up: from being printed to being kept.
 func flood(t *testing.T) {
 	c := start(t, harness.ProcessOptions{Nodes: 1})
@@ -151,7 +152,7 @@ func flood(t *testing.T) {
 	require.NotEmpty(t, page.Entries)
 	read := float64(page.Entries[len(page.Entries)-1].Seq) * 81 / 1e6 / time.Since(begun).Seconds()
 	t.Logf("%.0f MB/s were read; the node had %d kB before", read, before/1000)
-	figure(t, "node in a flood of output, resident kB, worst", worst/1000, 40_000, 80_000)
+	figure(t, "node in a flood of output, resident kB, worst", worst/1000, 100_000, 200_000)
 	t.Logf("another program's line, printed to kept, without the flood: median %v, p99 %v of %d", quiet.at(50), quiet.at(99), len(quiet))
 	figure(t, "another program's line in the flood, median", busy.at(50), 20*time.Millisecond, 5*time.Second)
 	figure(t, "another program's line in the flood, p99", busy.at(99), 100*time.Millisecond, 10*time.Second)

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -160,12 +161,22 @@ var deaths = map[string]func(t *testing.T, s standIn){
 	},
 }
 
-// killAtOnce kills processes in the same instant, in any order.
+// killAtOnce kills processes in the same instant, in any order. One may have
+// ended of the other's death before it is come to.
 func killAtOnce(t *testing.T, pids ...int) {
 	t.Helper()
 	rand.Shuffle(len(pids), func(i, j int) { pids[i], pids[j] = pids[j], pids[i] })
+	var all []*os.Process // held, so that no other process can have the number
 	for _, pid := range pids {
-		require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
+		p, err := os.FindProcess(pid)
+		require.NoError(t, err)
+		defer p.Release()
+		all = append(all, p)
+	}
+	for i, p := range all {
+		if err := p.Kill(); i == 0 || !errors.Is(err, os.ErrProcessDone) {
+			require.NoError(t, err)
+		}
 	}
 }
 
