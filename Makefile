@@ -68,6 +68,7 @@ bench: build ## measure what docs/benchmarks.md tells, and print it beside its a
 	$(GO) test -run '^$$' -bench . -benchtime 1s ./rpc ./internal/operations ./cluster/replica ./memdb ./sandbox/runtime/exec
 	$(GO) test -run '^$$' -bench . -benchtime 3x ./harness/sim
 	GLASSBOX_FIGURES=$(FIGURES) $(GO) test -v -count 1 -timeout 20m -run TestPromises ./harness
+	GLASSBOX_FIGURES=$(FIGURES) $(GO) test -v -count 1 -timeout 20m -run 'TestNoProgramIsLeft|TestStartCost' ./sandbox/runtime/exec
 
 bench-docker: ## measure calls and sandboxes on three nodes in containers, BENCHTIME each
 	$(GO) test -run '^$$' -bench . -benchtime $(BENCHTIME) ./testcontainers
