@@ -94,6 +94,10 @@ type fakeProcess struct {
 func (p *fakeProcess) OSPID() int                  { return 1000 + p.n }
 func (p *fakeProcess) Isolation() memdb.Isolation  { return memdb.Isolation{Level: "none"} }
 func (p *fakeProcess) Signal(syscall.Signal) error { return nil }
+func (p *fakeProcess) Stdin() sandbox.Stdin        { return nil }
+func (p *fakeProcess) Usage() (sandbox.Usage, error) {
+	return sandbox.Usage{Processes: 1, Threads: p.n}, nil
+}
 func (p *fakeProcess) Done() <-chan struct{}       { return p.done }
 func (p *fakeProcess) Exit() memdb.Exit            { return p.exit }
 func (p *fakeProcess) Stop(grace time.Duration) {
