@@ -98,8 +98,8 @@ func (p *fakeProcess) Stdin() sandbox.Stdin        { return nil }
 func (p *fakeProcess) Usage() (sandbox.Usage, error) {
 	return sandbox.Usage{Processes: 1, Threads: p.n}, nil
 }
-func (p *fakeProcess) Done() <-chan struct{}       { return p.done }
-func (p *fakeProcess) Exit() memdb.Exit            { return p.exit }
+func (p *fakeProcess) Done() <-chan struct{} { return p.done }
+func (p *fakeProcess) Exit() memdb.Exit      { return p.exit }
 func (p *fakeProcess) Stop(grace time.Duration) {
 	time.Sleep(min(grace, time.Second))
 	_ = p.Kill(context.Background())

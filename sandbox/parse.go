@@ -74,6 +74,7 @@ func (f *faults) child(at string, raw json.RawMessage) (c Child) {
 		"restart":      into(f, &c.Restart, aText),
 		"shutdown_ms":  into(f, &c.ShutdownMS, anInteger),
 		"env":          f.texts(&c.Env),
+		"protocol":     into(f, &c.Protocol, aText),
 		"limits":       func(at string, raw json.RawMessage) { c.Limits = f.limits(at, raw) },
 		"strategy":     into(f, &c.Strategy, aText),
 		"max_restarts": into(f, &c.MaxRestarts, anInteger),

@@ -57,6 +57,29 @@ func (m *Manager) end(ctx context.Context, proc Process, grace time.Duration) er
 	}
 }
 
+// Signal sends a signal to a program itself, not to what it started. By says who
+// wants it, for the log. Kinds: bad_parameter, not_found, conflict (a supervisor, or
+// it is still starting).
+func (m *Manager) Signal(pid, name, by string) error {
+	sig, err := parseSignal(name)
+	if err != nil {
+		return err
+	}
+	s, err := m.liveSlot(pid)
+	if err != nil {
+		return err
+	}
+	proc, _, err := s.live(pid)
+	if err != nil {
+		return err
+	}
+	if err := proc.Signal(sig); err != nil {
+		return err
+	}
+	s.say("signal %s sent by %s", signalName(sig), by)
+	return nil
+}
+
 // Logs returns the log of a process's slot and the pid that the slot has now.
 // The pid asked for may be that of one of the slot's 16 newest processes, and
 // that of a sandbox destroyed lately. Kinds: not_found, conflict (a supervisor).

@@ -9,6 +9,7 @@ import (
 
 	"github.com/glassbox-dev/glassbox/internal/errs"
 	"github.com/glassbox-dev/glassbox/memdb"
+	"github.com/glassbox-dev/glassbox/sandbox/message"
 	"github.com/glassbox-dev/glassbox/sandbox/supervisor"
 )
 
@@ -25,6 +26,7 @@ type slot struct {
 	mu     sync.Mutex
 	row    memdb.Process // of the newest process; zero before the first
 	proc   Process       // nil before the first and when it could not be started
+	talk   *message.Conn // with proc; nil unless the child has a protocol
 	killer string        // who asked for the newest one's end, and why
 	past   []ended       // newest last, without the newest process
 }
@@ -50,8 +52,9 @@ func (s *slot) Start(ctx context.Context) (supervisor.Instance, error) {
 	} else {
 		m.stored("processes", row.PID, m.cfg.Store.ReplaceProcess(previous.PID, row))
 	}
+	talk := s.conversation(row.PID)
 	proc, err := m.cfg.Runtime.Start(ctx, Task{
-		PID: row.PID, Exec: s.spec.Run.Exec, Env: s.spec.Env, Dir: s.spec.Run.Dir, Log: s.log,
+		Stdout: readerOf(talk), PID: row.PID, Exec: s.spec.Run.Exec, Env: s.spec.Env, Dir: s.spec.Run.Dir, Log: s.log,
 		Sandbox: s.tree.row.UID, Isolation: s.tree.spec.Isolation, Network: s.tree.spec.Network,
 		Mounts: s.tree.spec.Mounts, Limits: s.spec.Limits,
 	})
@@ -59,8 +62,11 @@ func (s *slot) Start(ctx context.Context) (supervisor.Instance, error) {
 		s.startFailed(ctx, err)
 		return nil, err
 	}
+	if talk != nil {
+		talk.Open(proc.Stdin())
+	}
 	row = s.update(func() {
-		s.proc = proc
+		s.proc, s.talk = proc, talk
 		s.row.State, s.row.OSPID = memdb.ProcessRunning, proc.OSPID()
 		s.row.Isolation = proc.Isolation()
 	})
@@ -90,7 +96,7 @@ func (s *slot) next(previous memdb.Process) memdb.Process {
 		forget = s.past[0].pid
 		s.past = append([]ended(nil), s.past[1:]...)
 	}
-	s.proc, s.killer = nil, ""
+	s.proc, s.talk, s.killer = nil, nil, ""
 	s.row = memdb.Process{
 		PID: pid, Node: m.cfg.Node, Sandbox: s.tree.spec.ID, Child: s.spec.ID, Type: memdb.Worker,
 		State: memdb.ProcessStarting, Started: m.now(), Restarts: restarts, Isolation: memdb.Isolation{Level: IsolationNone},
@@ -165,6 +171,22 @@ func (s *slot) current() memdb.Process {
 func (s *slot) target(pid, by string) (Process, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	proc, err := s.liveLocked(pid)
+	if err == nil {
+		s.killer = by
+	}
+	return proc, err
+}
+
+// live returns the process, which runs, or why it does not.
+func (s *slot) live(pid string) (Process, *message.Conn, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	proc, err := s.liveLocked(pid)
+	return proc, s.talk, err
+}
+
+func (s *slot) liveLocked(pid string) (Process, error) {
 	if s.row.PID != pid {
 		return nil, s.replacedLocked(pid)
 	}
@@ -181,7 +203,6 @@ func (s *slot) target(pid, by string) (Process, error) {
 		return nil, errs.New(errs.NotFound, "process %s has ended", pid).WithWhy("ended at %s: %s", stamp(exit.At), describe(&exit))
 	default:
 	}
-	s.killer = by
 	return s.proc, nil
 }
 

@@ -91,6 +91,7 @@ func (c Child) check(f *faults, at string) {
 	}
 	f.choice(at+"/restart", c.Restart, []string{"permanent", "transient", "temporary"}, nil)
 	f.number(at+"/shutdown_ms", c.ShutdownMS, 0)
+	f.choice(at+"/protocol", c.Protocol, []string{ProtocolJSONRPC}, nil)
 	c.checkEnv(f, at+"/env")
 	if c.Limits != nil {
 		f.notYet(at+"/limits", "limits")

@@ -63,7 +63,7 @@ func capture(file io.Reader, log *sandbox.Log, stream sandbox.Stream, pid string
 			kept, over := last(chunk[:n], log.Room())
 			if over > 0 {
 				s.partial = nil
-				log.Skip(over)
+				log.Skip(over, n-len(kept)-over)
 			}
 			add(log, stream, pid, s.split(kept))
 		}
