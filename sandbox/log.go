@@ -45,6 +45,7 @@ type Log struct {
 	bytes   int        // of their lines
 	last    uint64     // seq of the newest line, kept or not
 	printed uint64     // bytes of all lines, kept or not
+	unfiled uint64     // lines that did not get into a file
 	changed chan struct{}
 	closed  bool
 }
@@ -67,13 +68,23 @@ type OutputCounts struct {
 	Bytes uint64 `json:"bytes"`
 	// Dropped is how many lines are no longer kept in memory.
 	Dropped uint64 `json:"dropped"`
+	// Unfiled is how many did not get into the slot's file, where there is one:
+	// they came too fast, or the disk took none.
+	Unfiled uint64 `json:"unfiled,omitempty"`
 }
 
 // Counts tells the figures so far.
 func (l *Log) Counts() OutputCounts {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return OutputCounts{Lines: l.last, Bytes: l.printed, Dropped: l.last - uint64(len(l.entries))}
+	return OutputCounts{Lines: l.last, Bytes: l.printed, Dropped: l.last - uint64(len(l.entries)), Unfiled: l.unfiled}
+}
+
+// notFiled counts lines that did not get into a file.
+func (l *Log) notFiled(n uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.unfiled += n
 }
 
 // Room is how many lines the log keeps at most: of more in one go only the last

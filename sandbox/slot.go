@@ -22,6 +22,7 @@ type slot struct {
 	tree *tree
 	spec Child
 	log  *Log
+	kept sync.Once // of beginning to keep the log in files
 
 	mu     sync.Mutex
 	row    memdb.Process // of the newest process; zero before the first
@@ -45,6 +46,7 @@ func newSlot(t *tree, spec Child) *slot {
 // Start starts the next process of the slot. It implements supervisor.Child.
 func (s *slot) Start(ctx context.Context) (supervisor.Instance, error) {
 	m := s.tree.m
+	s.kept.Do(s.keepLog)
 	previous := s.current()
 	row := s.next(previous)
 	if previous.PID == "" {
