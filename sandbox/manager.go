@@ -178,7 +178,7 @@ func (m *Manager) add(t *tree) error {
 // Destroy stops a sandbox, its children in reverse order and with their
 // shutdown times, and forgets it. It returns nil only when nothing of it is
 // left. When ctx ends first the sandbox goes on stopping. Kinds: not_found,
-// timeout.
+// timeout, internal (the system does not let all of it end).
 func (m *Manager) Destroy(ctx context.Context, id string) error {
 	t, err := m.tree(id)
 	if err != nil {
@@ -187,7 +187,7 @@ func (m *Manager) Destroy(ctx context.Context, id string) error {
 	t.destroy()
 	select {
 	case <-t.gone:
-		return nil
+		return t.stuck()
 	case <-ctx.Done():
 		return errs.Wrap(errs.Timeout, ctx.Err(), "sandbox %q is still stopping, it goes on doing so: ask again later", id)
 	}

@@ -21,7 +21,8 @@ const (
 // Kill ends a process and all its descendants, and returns when nothing of them
 // is left. Force makes a shutdown a kill: no time to end is given. By says who
 // wants it, for the process's exit. When ctx ends first the killing goes on.
-// Kinds: bad_parameter, not_found, conflict (a supervisor), timeout.
+// Kinds: bad_parameter, not_found, conflict (a supervisor), timeout, internal (the
+// system does not let it end).
 func (m *Manager) Kill(ctx context.Context, pid string, reason Reason, force bool, by string) error {
 	if reason != ReasonKill && reason != ReasonShutdown {
 		return errs.BadParam("reason", "is %q: use %q or %q", reason, ReasonKill, ReasonShutdown)
@@ -37,7 +38,7 @@ func (m *Manager) Kill(ctx context.Context, pid string, reason Reason, force boo
 	if err := m.end(ctx, proc, s.grace(reason, force)); err != nil {
 		return errs.Wrap(errs.Timeout, err, "process %s has not ended yet, killing it goes on: ask again later", pid)
 	}
-	return nil
+	return stuckError("process "+pid, proc.Exit())
 }
 
 // end stops a process or returns ctx's error.
