@@ -28,7 +28,7 @@ type talk struct {
 	notes []string
 }
 
-func begin(t *testing.T) *talk {
+func begin(t testing.TB) *talk {
 	t.Helper()
 	c := &talk{ended: make(chan struct{})}
 	c.Conn = message.New(message.Config{Note: func(kind message.Kind, text string) {
@@ -290,4 +290,24 @@ func TestOpenAfterTheEnd(t *testing.T) {
 	c.Open(w)
 	_, err = w.Write([]byte("x"))
 	require.ErrorIs(t, err, os.ErrClosed)
+}
+
+// BenchmarkCall is a call and its answer through the pipes of a real program.
+func BenchmarkCall(b *testing.B) {
+	c := begin(b)
+	for b.Loop() {
+		_, err := c.Call(b.Context(), "echo", json.RawMessage(`[1]`))
+		require.NoError(b, err)
+	}
+}
+
+// BenchmarkCalls is the same for many callers at once.
+func BenchmarkCalls(b *testing.B) {
+	c := begin(b)
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			_, err := c.Call(b.Context(), "echo", json.RawMessage(`[1]`))
+			require.NoError(b, err)
+		}
+	})
 }
