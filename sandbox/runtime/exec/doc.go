@@ -38,6 +38,9 @@
 //
 // # Limits
 //
+// What the system does not let die is reported as stuck after 30 s; killing it goes
+// on. See memdb.CauseStuck.
+//
 // A guardian and its node that are killed in the same instant leave what their
 // programs had started (not the programs: they die with the guardian). A guardian
 // that is frozen answers nothing; at the end of Run it is killed after 10 s.
