@@ -91,14 +91,8 @@ func processOps(d Deps) []*op.Op {
 		op.Define(op.Spec{
 			Name: "process.info", Summary: "Show a process", Method: http.MethodGet, Path: "/processes/:pid/info",
 			Command: "info PID", Effect: op.Read, Runs: op.OnOwner, Errors: []errs.Kind{errs.NotFound},
-			Examples: []op.Example{{Summary: "one", Params: `{"pid":"${pid}"}`, Volatile: []string{"pid", "os_pid", "started"}}},
-		}, func(_ context.Context, in ProcessParams) (Process, error) {
-			row, err := d.Sandboxes.Process(in.PID)
-			if err != nil {
-				return Process{}, err
-			}
-			return d.named([]memdb.Process{row})[0], nil
-		}, op.Owner(pidOwner)),
+			Examples: []op.Example{{Summary: "one", Params: `{"pid":"${pid}"}`, Volatile: []string{"pid", "os_pid", "started", "stats", "output"}}},
+		}, func(_ context.Context, in ProcessParams) (ProcessInfo, error) { return d.processInfo(in.PID) }, op.Owner(pidOwner)),
 		op.Define(op.Spec{
 			Name: "process.kill", Summary: "End a process and all it started", Method: http.MethodDelete, Path: "/processes/:pid",
 			Command: "kill PID", Effect: op.Destructive, Runs: op.OnOwner, Timeout: 15 * time.Second,
@@ -122,7 +116,41 @@ func processOps(d Deps) []*op.Op {
 			return pidOwner(ctx, in.ProcessParams)
 		}),
 			op.Followed("entries", "seq")),
+		d.messageOp(),
+		d.signalOp(),
 	}
+}
+
+// ProcessInfo is what the node that runs a process knows of it.
+type ProcessInfo struct {
+	Process
+	// Stats are there while a worker runs.
+	Stats *sandbox.Stats `json:"stats,omitempty"`
+	// Output is what was printed in the slot, which a supervisor has none of.
+	Output *sandbox.OutputCounts `json:"output,omitempty"`
+}
+
+func (d Deps) processInfo(pid string) (ProcessInfo, error) {
+	row, err := d.Sandboxes.Process(pid)
+	if err != nil {
+		return ProcessInfo{}, err
+	}
+	info := ProcessInfo{Process: d.named([]memdb.Process{row})[0]}
+	if row.Type == memdb.Supervisor {
+		return info, nil
+	}
+	if output, err := d.Sandboxes.Output(pid); err == nil {
+		info.Output = &output
+	}
+	stats, err := d.Sandboxes.Stats(pid)
+	switch errs.KindOf(err) {
+	case "":
+		info.Stats = &stats
+	case errs.NotFound, errs.Conflict: // it does not run
+	default:
+		return ProcessInfo{}, err
+	}
+	return info, nil
 }
 
 // pidOwner reads the node off a pid.

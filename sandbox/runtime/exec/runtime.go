@@ -149,7 +149,7 @@ func (r *Runtime) Start(ctx context.Context, task sandbox.Task) (sandbox.Process
 		if err != nil {
 			return nil, err
 		}
-		p, err := l.start(ctx, task.Log, m)
+		p, err := l.start(ctx, task, m)
 		if err == nil {
 			return p, nil
 		}
