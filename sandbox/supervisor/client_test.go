@@ -3,6 +3,7 @@ package supervisor_test
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -167,6 +168,31 @@ func TestRequestsFromManyGoroutines(t *testing.T) {
 		require.NoError(t, err)
 		require.Zero(t, n)
 		require.Len(t, s.History(), supervisor.KeepRestarts)
+		cancel()
+		require.NoError(t, <-served)
+	})
+}
+
+// A restart that fails again and again at once does not keep requests out.
+func TestTerminateChildEndsARestartStorm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storm := &fake{id: "a", life: time.Second, fails: 1 << 30, story: new(diary)}
+		s, err := supervisor.New(supervisor.Spec{
+			Strategy: supervisor.OneForAll, Intensity: supervisor.Intensity{MaxRestarts: 1 << 30, Period: time.Second},
+			Children: []supervisor.ChildSpec{{ID: "a", Restart: supervisor.Permanent, Child: storm}},
+		}, supervisor.Options{})
+		require.NoError(t, err)
+		ctx, cancel := context.WithCancel(t.Context())
+		served := make(chan error, 1)
+		go func() { served <- s.Serve(ctx) }()
+		time.Sleep(time.Second)
+		for len(s.History()) < supervisor.KeepRestarts { // time stands still in the storm
+			runtime.Gosched()
+		}
+		require.NoError(t, s.TerminateChild(t.Context(), "a"))
+		list, err := s.WhichChildren(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, supervisor.StateUndefined, list[0].State)
 		cancel()
 		require.NoError(t, <-served)
 	})

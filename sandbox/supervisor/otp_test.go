@@ -87,7 +87,7 @@ func runOTP(t *testing.T, all []script) [][]string {
 	dir := t.TempDir()
 	in, out := filepath.Join(dir, "scripts"), filepath.Join(dir, "traces")
 	require.NoError(t, os.WriteFile(in, []byte(join(all, "")), 0o600))
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute+time.Duration(len(all))*20*time.Millisecond)
 	defer cancel()
 	said, err := exec.CommandContext(ctx, "erlc", "-o", dir, "testdata/otp.erl").CombinedOutput()
 	require.NoError(t, err, "%s", said)
