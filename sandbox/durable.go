@@ -262,6 +262,7 @@ func (m *Manager) NameLost(sandbox, child, why string) {
 	}
 	if s := t.slot(child); s != nil {
 		s.setNamed(false)
+		s.update(func() { s.row.Name = "" })
 		s.say("lost the name %q: %s", s.spec.Name, why)
 	}
 }

@@ -216,8 +216,9 @@ func TestRestoredAreCandidates(t *testing.T) {
 		require.Len(t, m.rows.sandboxes, 2)
 		require.Contains(t, events, "SandboxCreated a: restored from this node's data folder")
 
+		uid := m.rows.sandboxes["c"].UID
 		again.Evict("a", "its id is another's")
-		again.Condemn(m.rows.sandboxes["c"].UID, "by node n2")
+		again.Condemn(uid, "by node n2")
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		require.Empty(t, m.rows.sandboxes)

@@ -66,7 +66,7 @@ func (s *slot) Start(ctx context.Context) (supervisor.Instance, error) {
 	}
 	row = s.update(func() {
 		s.proc = proc
-		s.row.State, s.row.OSPID = memdb.ProcessRunning, proc.OSPID()
+		s.row.State, s.row.OSPID, s.row.Name = memdb.ProcessRunning, proc.OSPID(), s.spec.Name
 		s.row.Isolation = proc.Isolation()
 	})
 	s.say("started as os process %d", row.OSPID)
@@ -98,8 +98,11 @@ func (s *slot) next(previous memdb.Process) memdb.Process {
 	s.proc, s.killer = nil, ""
 	s.row = memdb.Process{
 		PID: pid, Node: m.cfg.Node, Sandbox: s.tree.spec.ID, Child: s.spec.ID, Type: memdb.Worker,
-		State: memdb.ProcessStarting, Name: s.spec.Name, Started: m.now(), Restarts: restarts, Isolation: memdb.Isolation{Level: IsolationNone},
+		State: memdb.ProcessStarting, Started: m.now(), Restarts: restarts, Isolation: memdb.Isolation{Level: IsolationNone},
 		Exit: previous.Exit,
+	}
+	if s.named {
+		s.row.Name = s.spec.Name
 	}
 	row := s.row
 	s.mu.Unlock()

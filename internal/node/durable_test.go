@@ -157,8 +157,9 @@ func TestForceAcrossACut(t *testing.T) {
 	require.EqualValues(t, 1, second.Epoch, "it beats the one that its host still claims")
 
 	nodetest.Call[json.RawMessage](t, n3, "fault.heal", nil)
-	require.Eventually(t, func() bool { return len(eventsOf(t, n3, "SandboxDestroyed")) == 1 }, 10*time.Second, 10*time.Millisecond)
-	require.Contains(t, eventsOf(t, n3, "SandboxDestroyed")[0], "by node n1")
+	require.Eventually(t, func() bool {
+		return strings.Contains(strings.Join(eventsOf(t, n3, "SandboxDestroyed"), "\n"), "destroyed by node n1, as this node heard now")
+	}, 10*time.Second, 10*time.Millisecond)
 	alone(t, old)
 	for _, n := range nodes {
 		require.Eventually(t, func() bool { return strings.Join(sandboxesAt(t, n), ",") == "far is running on n1" }, 10*time.Second, 10*time.Millisecond)
@@ -267,6 +268,11 @@ func TestANamedChildHoldsItsNameBySlot(t *testing.T) {
 	first := worker(t, n2, "shop")
 	require.Equal(t, "shop/cache", first.Name)
 	require.Equal(t, operations.Holder{Node: "n1", PID: first.PID, Sandbox: "shop", Child: "a"}, held(n2))
+
+	list := nodetest.Call[operations.ProcessList](t, n2, "process.list", map[string]any{"name": "shop/cache"})
+	require.Len(t, list.Processes, 1)
+	require.Equal(t, first.PID, list.Processes[0].PID)
+	require.Equal(t, []string{"shop/cache"}, list.Processes[0].Names)
 
 	err := n2.Client().Call(t.Context(), "sandbox.create", named("copy"), nil)
 	require.ErrorContains(t, err, `"shop/cache" is held by child "a" of sandbox "shop" on node n1`)
