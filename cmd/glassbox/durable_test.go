@@ -147,27 +147,38 @@ func (p *promised) check(t *testing.T, c *harness.Processes, round int) {
 			require.NotContains(t, there, id, "round %d: %s was destroyed", round, id)
 		}
 		if n.Name == "n1" {
-			p.checkPrograms(t, len(there), round)
+			checkPrograms(t, n, round)
 		}
 	}
 }
 
-// checkPrograms counts what runs: nothing of a former life of a sandbox goes on.
-func (p *promised) checkPrograms(t *testing.T, sandboxes, round int) {
+// checkPrograms counts what runs, once what nobody was answered has been settled:
+// nothing of a former life of a sandbox goes on.
+func checkPrograms(t *testing.T, n *harness.Node, round int) {
 	t.Helper()
 	const each = 2 // a shell and what it started
-	var runs []int
-	require.Eventually(t, func() bool {
+	var list operations.SandboxList
+	var programs []int
+	for until := time.Now().Add(20 * time.Second); ; {
+		before := list
+		list = operations.SandboxList{}
+		require.NoError(t, n.Client().Call(t.Context(), "sandbox.list", map[string]any{"limit": 1000}, &list))
 		var err error
-		runs, err = harness.Marked(programMark)
-		return err == nil && len(runs) == each*sandboxes
-	}, 10*time.Second, 20*time.Millisecond, "round %d: %d sandboxes run %d processes", round, sandboxes, &counted{&runs})
+		programs, err = harness.Marked(programMark)
+		require.NoError(t, err)
+		all := !slices.ContainsFunc(list.Sandboxes, func(row memdb.Sandbox) bool { return row.Status != memdb.SandboxRunning })
+		if all && len(before.Sandboxes) == len(list.Sandboxes) && len(programs) == each*len(list.Sandboxes) {
+			return
+		}
+		if time.Now().After(until) {
+			for _, row := range list.Sandboxes {
+				t.Logf("%s is %s on %s: %s", row.ID, row.Status, row.Node, row.Why)
+			}
+			require.FailNow(t, "other programs run than should", "round %d: %d sandboxes run %d processes", round, len(list.Sandboxes), len(programs))
+		}
+		<-time.After(50 * time.Millisecond)
+	}
 }
-
-// counted prints how many there are, when it is asked for.
-type counted struct{ list *[]int }
-
-func (c *counted) Format(f fmt.State, _ rune) { fmt.Fprint(f, len(*c.list)) }
 
 // TestForceWhenTheHostWasKilled: a killed host's sandbox is unknown and keeps its
 // id; destroyed by force it is no more, and its host, back with its data folder, does
