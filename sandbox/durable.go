@@ -266,6 +266,7 @@ func (m *Manager) NameLost(sandbox, child, why string) {
 	t.root.each(func(m member) {
 		if s, ok := m.(*slot); ok && s.path == child {
 			s.setNamed(false)
+			s.update(func() { s.row.Name = "" })
 			s.say("lost the name %q: %s", s.spec.Name, why)
 		}
 	})

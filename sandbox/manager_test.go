@@ -169,8 +169,8 @@ func TestAStuckProcess(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		_, err := w.Create(t.Context(), programs("shop", "stuck"), sandbox.WaitRunning)
 		require.NoError(t, err)
-		err = w.Kill(t.Context(), "n1.z.3", sandbox.ReasonKill, false, "ann")
-		require.ErrorContains(t, err, "process n1.z.3 was killed, and the system does not let it end")
+		err = w.Kill(t.Context(), "n1.z.2", sandbox.ReasonKill, false, "ann")
+		require.ErrorContains(t, err, "process n1.z.2 was killed, and the system does not let it end")
 		require.Equal(t, "process 7 (dd) in state D", errs.From(err).Why)
 		synctest.Wait()
 		row, err := w.Process("n1.z.4")

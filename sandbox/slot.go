@@ -50,7 +50,12 @@ func newSlot(t *tree, path string, spec Child) *slot {
 // Start starts the next process of the slot. It implements supervisor.Child.
 func (s *slot) Start(ctx context.Context) (supervisor.Instance, error) {
 	s.kept.Do(s.keepLog)
-	row, previous := s.begin(func() { s.proc, s.talk, s.row.Name = nil, nil, s.spec.Name })
+	row, previous := s.begin(func() {
+		s.proc, s.talk = nil, nil
+		if s.named {
+			s.row.Name = s.spec.Name
+		}
+	})
 	if err := s.takeName(ctx); err != nil {
 		s.startFailed(ctx, err)
 		return nil, err
@@ -70,7 +75,7 @@ func (s *slot) Start(ctx context.Context) (supervisor.Instance, error) {
 	}
 	row = s.update(func() {
 		s.proc, s.talk = proc, talk
-		s.row.State, s.row.OSPID = memdb.ProcessRunning, proc.OSPID()
+		s.row.State, s.row.OSPID, s.row.Name = memdb.ProcessRunning, proc.OSPID(), s.spec.Name
 		s.row.Isolation = proc.Isolation()
 	})
 	s.say("started as os process %d", row.OSPID)

@@ -185,13 +185,21 @@ func (d Deps) listProcesses(_ context.Context, in ProcessListParams) (ProcessLis
 	}
 	rows := keep(view.Processes(), func(row memdb.Process) bool {
 		return (in.Node == "" || in.Node == row.Node) && (in.Sandbox == "" || in.Sandbox == row.Sandbox) &&
-			(in.Name == "" || holder.Confirmed && holder.PID == row.PID) &&
+			(in.Name == "" || holder.Confirmed && holds(holder.Claim, row)) &&
 			(in.State == "" || in.State == string(row.State)) && (in.Type == "" || in.Type == string(row.Type))
 	})
 	order := processKeys[in.Sort]
 	sortBy(rows, order)
 	items, next := page(rows, order, in.pageParams)
 	return ProcessList{d.named(items), next}, nil
+}
+
+// holds reports whether a process, or the slot that it is in, has a claim.
+func holds(c memdb.Claim, p memdb.Process) bool {
+	if c.Child == "" {
+		return c.PID == p.PID
+	}
+	return c.Node == p.Node && c.Sandbox == p.Sandbox && c.Child == p.Child && !p.Ended()
 }
 
 // knownNode says of a node that it is none; "" is not asked for.
@@ -207,14 +215,22 @@ func (d Deps) knownNode(name string) error {
 // would take memory for each: all names are looked through once.
 func (d Deps) named(rows []memdb.Process) []Process {
 	list, index := make([]Process, len(rows)), make(map[string]int, len(rows))
+	slots := map[[3]string]int{}
 	for i, row := range rows {
 		list[i].Process, index[row.PID] = row, i
+		if !row.Ended() && row.Child != "" {
+			slots[[3]string{row.Node, row.Sandbox, row.Child}] = i
+		}
 	}
 	if len(rows) == 0 {
 		return list
 	}
 	for claim := range d.DB.View().Holders("", "") {
-		if i, ok := index[claim.PID]; ok && claim.Confirmed {
+		i, ok := index[claim.PID]
+		if claim.Child != "" {
+			i, ok = slots[[3]string{claim.Node, claim.Sandbox, claim.Child}]
+		}
+		if ok && claim.Confirmed {
 			list[i].Names = append(list[i].Names, claim.Name)
 			list[i].Name = list[i].Names[0]
 		}
