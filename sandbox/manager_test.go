@@ -173,12 +173,12 @@ func TestAStuckProcess(t *testing.T) {
 		require.ErrorContains(t, err, "process n1.z.2 was killed, and the system does not let it end")
 		require.Equal(t, "process 7 (dd) in state D", errs.From(err).Why)
 		synctest.Wait()
-		row, err := w.Process("n1.z.4")
+		row, err := w.Process("n1.z.3")
 		require.NoError(t, err, "its supervisor has gone on")
 		require.Equal(t, memdb.CauseStuck, row.Exit.Cause)
-		require.ErrorContains(t, w.Destroy(t.Context(), "shop"), `process n1.z.4 of sandbox "shop" was killed, and the system does not let it end`)
+		require.ErrorContains(t, w.Destroy(t.Context(), "shop"), `process n1.z.3 of sandbox "shop" was killed, and the system does not let it end`)
 		require.Empty(t, w.store.sandboxes)
-		require.Contains(t, w.events[len(w.events)-2], "ProcessExited n1.z.4: stuck")
+		require.Contains(t, w.events[len(w.events)-2], "ProcessExited n1.z.3: stuck")
 	})
 }
 
