@@ -37,6 +37,7 @@ type link struct {
 	heard    atomic.Bool   // of the guardian, since the last tick
 	lost     chan struct{} // closed when the socket is: no more answers
 	tasks    sync.WaitGroup
+	seen     sight
 
 	mu      sync.Mutex
 	procs   map[string]*Process // started or being started
