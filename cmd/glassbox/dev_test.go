@@ -102,6 +102,9 @@ func talk(t *testing.T, s *shell) {
 	s.fails(4, "supervisor", "signal", field(t, s.ok("ps"), "supervisor", 0), "HUP")
 	s.fails(5, "exit code 1", "message", counter, "crash")
 	s.fails(3, "has ended", "message", counter, "get")
+	require.Eventually(t, func() bool { // its successor counts anew
+		return s.run("message", field(t, s.ok("ps"), "counter", 0), "get").out == "0\n"
+	}, 10*time.Second, 20*time.Millisecond)
 }
 
 // TestTwoDevs: the newest cluster is found while it lives, then the one before.

@@ -42,6 +42,7 @@ type link struct {
 	heard  atomic.Bool   // of the guardian, since the last tick
 	lost   chan struct{} // closed when the socket is: no more answers
 	tasks  sync.WaitGroup
+	seen   sight
 
 	mu      sync.Mutex
 	guard   identity            // told by the guardian; zero until then

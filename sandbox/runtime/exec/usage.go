@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"strconv"
+	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -22,13 +24,12 @@ const ticksPerSecond = 100
 // guardian has to kill, and not to be asked. Kinds: not_found when the process
 // has ended, internal when /proc cannot be read.
 func (p *Process) Usage() (sandbox.Usage, error) {
-	t, err := readTable()
+	members, err := p.link.look(p.id)
 	if err != nil {
 		return sandbox.Usage{}, fault(errs.Internal, err, "the processes of this machine could not be listed")
 	}
-	f := p.link.grove()
 	var all sandbox.Usage
-	for _, member := range f.count(t).trees[p.id] {
+	for _, member := range members {
 		use, err := usageOf(member)
 		switch {
 		case err == nil:
@@ -41,6 +42,32 @@ func (p *Process) Usage() (sandbox.Usage, error) {
 		return sandbox.Usage{}, errs.New(errs.NotFound, "process %s has ended", p.id)
 	}
 	return all, nil
+}
+
+// lookFresh is how old a look at the machine's processes may be that figures are
+// taken of: those of a sandbox of many children come from one.
+const lookFresh = 100 * time.Millisecond
+
+// sight is what was seen of the trees, and when.
+type sight struct {
+	mu    sync.Mutex
+	trees map[string][]proc
+	at    time.Time
+}
+
+// look returns the members of a tree, as they were a moment ago.
+func (l *link) look(id string) ([]proc, error) {
+	l.seen.mu.Lock()
+	defer l.seen.mu.Unlock()
+	if members := l.seen.trees[id]; len(members) > 0 && time.Since(l.seen.at) < lookFresh {
+		return members, nil
+	}
+	t, err := readTable()
+	if err != nil {
+		return nil, err
+	}
+	l.seen.trees, l.seen.at = l.grove().count(t).trees, time.Now()
+	return l.seen.trees[id], nil
 }
 
 // grove makes the forest of what the guardian holds.
