@@ -16,7 +16,7 @@ func BenchmarkStartToExit(b *testing.B) {
 	done := make(chan error, 1)
 	go func() { done <- r.Run(ctx) }()
 	defer func() { cancel(); <-done }()
-	task := sandbox.Task{Exec: []string{"true"}}
+	task := sandbox.Task{Exec: []string{"true"}, Isolation: sandbox.IsolationNone}
 	for b.Loop() {
 		task.PID = newID()
 		p, err := r.Start(context.Background(), task)

@@ -199,7 +199,7 @@ func (l *link) handle(m message) {
 		delete(l.procs, m.ID)
 	case opStarted:
 		if p != nil {
-			p.root, p.brand = identity{PID: m.OSPID, Birth: m.Birth}, m.Brand
+			p.root, p.brand, p.payload = identity{PID: m.OSPID, Birth: m.Birth}, m.Brand, m.Payload
 		}
 	}
 	l.mu.Unlock()
@@ -247,7 +247,7 @@ func (l *link) send(m message, fds ...int) error {
 // start starts a program and waits for the guardian's answer. When ctx ends
 // first, it is killed. The error is errLost when another guardian is to be asked.
 func (l *link) start(ctx context.Context, log *sandbox.Log, m message) (*Process, error) {
-	p := &Process{link: l, id: m.ID, started: make(chan error, 1), done: make(chan struct{})}
+	p := &Process{link: l, id: m.ID, held: m.held, started: make(chan error, 1), done: make(chan struct{})}
 	writes, err := p.openOutputs()
 	if err != nil {
 		return nil, fault(errs.Internal, err, "pipes for the output of %s could not be made", m.ID)

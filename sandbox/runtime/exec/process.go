@@ -26,13 +26,21 @@ type Process struct {
 	outputs [2]*os.File
 	readers sync.WaitGroup
 
+	held    *holdings // given back at its end
+	payload int       // the program itself where root is bubblewrap; set before started
+
 	root  identity   // set before started, constant after
 	brand brand      // likewise
 	exit  memdb.Exit // set before done
 }
 
 // OSPID implements sandbox.Process.
-func (p *Process) OSPID() int { return p.root.PID }
+func (p *Process) OSPID() int {
+	if p.payload != 0 {
+		return p.payload
+	}
+	return p.root.PID
+}
 
 // Done implements sandbox.Process.
 func (p *Process) Done() <-chan struct{} { return p.done }
@@ -41,7 +49,7 @@ func (p *Process) Done() <-chan struct{} { return p.done }
 func (p *Process) Exit() memdb.Exit { return p.exit }
 
 // Isolation implements sandbox.Process.
-func (p *Process) Isolation() memdb.Isolation { return memdb.Isolation{Level: sandbox.IsolationNone} }
+func (p *Process) Isolation() memdb.Isolation { return p.held.isolation }
 
 // Signal implements sandbox.Process. Kinds: not_found when the program has
 // ended, node_unavailable when its guardian was just lost.
@@ -82,6 +90,7 @@ func (p *Process) Kill(ctx context.Context) error {
 	p.killed.Store(true)
 	// A link that fails is lost: then all its processes are killed anyway.
 	_ = p.link.send(message{Op: opKill, ID: p.id})
+	p.held.kill()
 	select {
 	case <-p.done:
 		return nil
@@ -138,6 +147,7 @@ func (p *Process) finish(exit memdb.Exit) {
 		_ = f.SetReadDeadline(time.Now().Add(drainTime))
 	}
 	p.readers.Wait()
+	p.held.end(&exit)
 	exit.At = time.Now().UTC().Truncate(time.Microsecond)
 	p.exit = exit
 	close(p.done)
