@@ -112,21 +112,21 @@ func (g *guardian) escort(t *guarded, l *launched, plan shimPlan, groups []strin
 
 // holdProcess returns who has a pid, and a descriptor that tells how it ended; -1
 // is none. The process is waiting for us, so it is the one that is meant.
-func holdProcess(pid int) (identity, int) {
+func holdProcess(pid int) (proc, int) {
 	fd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
 		fd = -1
 	}
 	p, err := readProc(pid)
 	if err != nil {
-		return identity{PID: pid}, fd
+		return proc{identity: identity{PID: pid}}, fd
 	}
-	return p.identity, fd
+	return p, fd
 }
 
 // runs notes that a tree's program runs. It may have ended already.
-func (g *guardian) runs(t *guarded, payload identity, fd int) {
-	t.starting, t.payload, t.payloadFD = false, payload, fd
+func (g *guardian) runs(t *guarded, payload proc, fd int) {
+	t.starting, t.payload, t.payloadFD, t.reaper = false, payload.identity, fd, payload.parent
 	g.tell(message{Op: opStarted, ID: t.id, OSPID: t.root.PID, Birth: t.root.Birth, Brand: t.brand, Payload: payload.PID})
 }
 

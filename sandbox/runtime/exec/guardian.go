@@ -108,6 +108,7 @@ type guarded struct {
 	starting  bool     // the program does not run yet, or that is not known
 	payload   identity // the program itself
 	payloadFD int      // of the program, -1 is none
+	reaper    int      // the program's parent: bubblewrap's first process inside, which may end after the root
 	failure   *message // it never ran, and this is to be told
 }
 

@@ -152,7 +152,7 @@ func (g *guardian) account(v victim) error {
 		return nil
 	}
 	g.killed[v.identity] = true
-	if t := g.trees[v.tree]; t != nil && t.exited {
+	if t := g.trees[v.tree]; t != nil && t.exited && v.PID != t.reaper {
 		t.leftovers++
 	}
 	switch {
