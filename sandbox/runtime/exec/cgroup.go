@@ -147,6 +147,31 @@ func openHierarchy(node string, log *slog.Logger) (h *hierarchy, faults map[isol
 	return h, faults
 }
 
+// verify starts something in a cgroup of version 2; kernels before 5.7 and some
+// containers cannot do that. Then there is none, and no limit by it.
+func (h *hierarchy) verify(faults map[isolation.Primitive]string) {
+	if h.unified == "" {
+		return
+	}
+	folder := filepath.Join(h.unified, "selftest")
+	err := makeGroup(folder)
+	if err == nil {
+		_, err = try(confinement{Group: folder, Shim: shimPlan{Probe: true}})
+		emptyGroup(folder)
+	}
+	if err == nil {
+		return
+	}
+	for c, own := range h.folders {
+		if own == h.unified {
+			faults[c] = fmt.Sprintf("nothing can be started in a cgroup: %v", err)
+			delete(h.folders, c)
+		}
+	}
+	_ = os.Remove(h.unified)
+	h.unified, h.v2 = "", false
+}
+
 // makeGroup makes a cgroup that may be there already.
 func makeGroup(folder string) error {
 	if err := os.Mkdir(folder, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
@@ -247,50 +272,42 @@ func emptyGroup(folder string) (killed int) {
 
 // group is the cgroups of one program. A nil one is none.
 type group struct {
-	folders []string
-	memory  string // the one that bounds memory
-	v2      bool
-	killer  string // the file that kills all, "" for none
+	v1     []string
+	v2     string // "" is none
+	memory string // the one that bounds memory
 }
 
-// newGroup makes the cgroups of a program.
-func (h *hierarchy) newGroup(id string, wanted []string, limits sandbox.Limits) (*group, error) {
-	g := &group{v2: h.v2}
+// newGroup makes the cgroups of a program; what its shim adds to the processes in
+// one of version 2 is beside the limit.
+func (h *hierarchy) newGroup(id string, wanted []string, limits sandbox.Limits, beside int) (*group, error) {
+	g := &group{}
 	name := strings.ReplaceAll(id, "/", "-")
-	add := func(parent string) (string, error) {
-		folder := filepath.Join(parent, name)
-		if err := makeGroup(folder); err != nil {
-			return "", fmt.Errorf("make a cgroup: %w", err)
+	if h.unified != "" {
+		g.v2 = filepath.Join(h.unified, name)
+		if err := makeGroup(g.v2); err != nil {
+			return nil, fmt.Errorf("make a cgroup: %w", err)
 		}
-		if len(g.folders) == 0 || g.folders[len(g.folders)-1] != folder {
-			g.folders = append(g.folders, folder)
-		}
-		return folder, nil
 	}
-	fail := func(err error) (*group, error) { g.remove(); return nil, err }
 	for _, c := range wanted {
-		folder, err := add(h.folders[isolation.Primitive(c)])
-		if err != nil {
-			return fail(err)
+		primitive := isolation.Primitive(c)
+		folder, bounds := g.v2, limits
+		if h.v2 {
+			bounds.Pids += beside
+		} else {
+			folder = filepath.Join(h.folders[primitive], name)
+			g.v1 = append(g.v1, folder)
 		}
-		if isolation.Primitive(c) == isolation.MemoryLimit {
+		err := makeGroup(folder)
+		if err == nil {
+			err = bound(folder, h.v2, primitive, bounds)
+		}
+		if err != nil {
+			g.remove()
+			return nil, fmt.Errorf("make a cgroup with a limit: %w", err)
+		}
+		if primitive == isolation.MemoryLimit {
 			g.memory = folder
 		}
-		if err := bound(folder, h.v2, isolation.Primitive(c), limits); err != nil {
-			return fail(fmt.Errorf("set the limit of a cgroup: %w", err))
-		}
-	}
-	if h.unified != "" {
-		folder, err := add(h.unified)
-		if err != nil {
-			return fail(err)
-		}
-		if killer := filepath.Join(folder, "cgroup.kill"); unix.Access(killer, unix.W_OK) == nil {
-			g.killer = killer
-		}
-	}
-	if len(g.folders) == 0 {
-		return nil, nil
 	}
 	return g, nil
 }
@@ -326,18 +343,6 @@ func bound(folder string, v2 bool, c isolation.Primitive, limits sandbox.Limits)
 	return nil
 }
 
-// procs are the files that take the pids of members.
-func (g *group) procs() []string {
-	if g == nil {
-		return nil
-	}
-	var files []string
-	for _, folder := range g.folders {
-		files = append(files, filepath.Join(folder, "cgroup.procs"))
-	}
-	return files
-}
-
 // oomKills is how many members were killed because there was no more memory for
 // them.
 func (g *group) oomKills() int {
@@ -345,7 +350,7 @@ func (g *group) oomKills() int {
 		return 0
 	}
 	file := "memory.oom_control"
-	if g.v2 {
+	if g.memory == g.v2 {
 		file = "memory.events"
 	}
 	raw, err := os.ReadFile(filepath.Join(g.memory, file))
@@ -368,8 +373,9 @@ func counted(text, name string) int {
 
 // kill kills all members at once.
 func (g *group) kill() {
-	if g != nil && g.killer != "" {
-		_ = os.WriteFile(g.killer, []byte("1"), 0) // the guardian kills them too
+	if g != nil && g.v2 != "" {
+		// A kernel before 5.14 has no such file; the guardian kills them too.
+		_ = os.WriteFile(filepath.Join(g.v2, "cgroup.kill"), []byte("1"), 0)
 	}
 }
 
@@ -378,7 +384,10 @@ func (g *group) remove() {
 	if g == nil {
 		return
 	}
-	for _, folder := range g.folders {
+	for _, folder := range g.v1 {
 		emptyGroup(folder)
+	}
+	if g.v2 != "" {
+		emptyGroup(g.v2)
 	}
 }

@@ -32,6 +32,7 @@ func (g *guardian) startConfined(p packet) {
 	g.forest.plant(p.ID, root)
 	plan := p.Confine.Shim
 	plan.Argv, plan.Env = p.Argv, p.Env
+	go p.Confine.warm(l.pid)
 	go g.escort(t, l, plan, p.Confine.Groups)
 }
 

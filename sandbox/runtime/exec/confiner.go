@@ -16,6 +16,9 @@ import (
 // DefaultTmpMB is the size of a program's /tmp, in MiB, at the level namespaces.
 const DefaultTmpMB = 256
 
+// bubblewraps is how many processes of bubblewrap itself are around a program.
+const bubblewraps = 2
+
 // confiner confines this node's programs: it has what they are lent.
 type confiner struct {
 	cfg     Config
@@ -37,11 +40,14 @@ func newConfiner(cfg Config, log *slog.Logger) *confiner {
 	c.bwrap, _ = osexec.LookPath("bwrap")
 	var faults map[isolation.Primitive]string
 	c.groups, faults = openHierarchy(cfg.Node, log)
+	if c.machine = trial(); c.machine.Has(isolation.NoNewPrivs) { // else nothing can be tried
+		c.groups.verify(faults)
+	}
 	work, err := openWork(cfg.Node, log)
 	if c.work = work; err != nil {
 		faults[isolation.WorkFolder] = err.Error()
 	}
-	c.machine = machine(trial(), faults)
+	c.machine = machine(c.machine, faults)
 	for _, path := range cfg.Protected {
 		if real, err := filepath.EvalSymlinks(path); err == nil {
 			path = real
@@ -122,10 +128,17 @@ func (c *confiner) confine(h *holdings, id, owner string, p program) (*confineme
 	for _, l := range p.plan.Rlimits {
 		f.Shim.Rlimits = append(f.Shim.Rlimits, rlimit(l))
 	}
-	if h.group, err = c.groups.newGroup(id, p.plan.Groups, p.plan.Limits); err != nil {
+	beside := 0
+	if p.plan.Level == sandbox.IsolationNamespaces {
+		beside = bubblewraps
+	}
+	if h.group, err = c.groups.newGroup(id, p.plan.Groups, p.plan.Limits, beside); err != nil {
 		return nil, err
 	}
-	f.Groups = h.group.procs()
+	f.Group, f.Groups = h.group.v2, h.group.v1
+	if len(f.Groups) > 0 {
+		f.Warm = filepath.Dir(f.Groups[0])
+	}
 	if p.plan.Level == sandbox.IsolationNone {
 		return f, nil
 	}

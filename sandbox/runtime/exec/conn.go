@@ -63,6 +63,16 @@ type conn struct {
 
 // newConn takes over the file of a SOCK_SEQPACKET socket.
 func newConn(f *os.File) (*conn, error) {
+	u, err := packetSocket(f)
+	if err != nil {
+		return nil, err
+	}
+	return &conn{unix: u, buf: make([]byte, maxPacket+1)}, nil
+}
+
+// packetSocket takes over the file of a SOCK_SEQPACKET socket, and makes room for
+// the largest message.
+func packetSocket(f *os.File) (*net.UnixConn, error) {
 	defer f.Close()
 	c, err := net.FileConn(f)
 	if err != nil {
@@ -78,7 +88,7 @@ func newConn(f *os.File) (*conn, error) {
 		c.Close()
 		return nil, err
 	}
-	return &conn{unix: u, buf: make([]byte, maxPacket+1)}, nil
+	return u, nil
 }
 
 // send sends one message, whole or not at all, and passes descriptors along. It

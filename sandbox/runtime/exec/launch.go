@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -18,7 +19,9 @@ import (
 type confinement struct {
 	User   int        `json:"user,omitempty"`   // uid and gid; 0 keeps the guardian's
 	Bwrap  []string   `json:"bwrap,omitempty"`  // bubblewrap's path and arguments, up to the program
-	Groups []string   `json:"groups,omitempty"` // the cgroup.procs files of its cgroups
+	Group  string     `json:"group,omitempty"`  // its cgroup of version 2, to be started in
+	Groups []string   `json:"groups,omitempty"` // those of version 1, to be moved into
+	Warm   string     `json:"warm,omitempty"`   // the folder above them, see warm
 	Closed []int      `json:"closed,omitempty"` // TCP ports that cannot be connected to
 	Scope  bool       `json:"scope,omitempty"`  // landlock's
 	Files  []fileRule `json:"files,omitempty"`  // rules that programs have in common
@@ -41,11 +44,11 @@ func (c confinement) launch(mark string, stdio [3]int, fork func(func()) error) 
 		return nil, fmt.Errorf("make a socket pair: %w", err)
 	}
 	defer unix.Close(pair[1])
-	ours, err := newConn(os.NewFile(uintptr(pair[0]), "shim"))
+	socket, err := packetSocket(os.NewFile(uintptr(pair[0]), "shim"))
 	if err != nil {
 		return nil, err
 	}
-	l := &launched{socket: ours.unix}
+	l := &launched{socket: socket}
 	if err := l.start(c, pair[1], mark, stdio, fork); err != nil {
 		l.close()
 		return nil, err
@@ -87,6 +90,14 @@ func (l *launched) start(c confinement, socket int, mark string, stdio [3]int, f
 	}
 	if c.User != 0 {
 		attr.Sys.Credential = &syscall.Credential{Uid: uint32(c.User), Gid: uint32(c.User)}
+	}
+	if c.Group != "" {
+		group, err := syscall.Open(c.Group, unix.O_PATH|syscall.O_DIRECTORY|syscall.O_CLOEXEC, 0)
+		if err != nil {
+			return fmt.Errorf("open its cgroup: %w", err)
+		}
+		defer syscall.Close(group)
+		attr.Sys.UseCgroupFD, attr.Sys.CgroupFD = true, group
 	}
 	var failed error
 	if err := fork(func() { l.pid, failed = syscall.ForkExec(path, argv, attr) }); err != nil {
@@ -171,11 +182,21 @@ func (l *launched) close() {
 }
 
 // enroll puts a process into cgroups.
-func enroll(pid int, groups []string) error {
-	for _, procs := range groups {
-		if err := os.WriteFile(procs, fmt.Appendf(nil, "%d", pid), 0); err != nil {
+func enroll(pid int, folders []string) error {
+	for _, folder := range folders {
+		if err := os.WriteFile(filepath.Join(folder, "cgroup.procs"), fmt.Appendf(nil, "%d", pid), 0); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// warm moves what was forked into the folder above its program's cgroups, which has
+// no limits. The first move after a while makes the kernel wait for all its
+// processors, some 10 ms; those that follow soon do not. So the first one is done
+// while the shim is still on its way.
+func (c confinement) warm(pid int) {
+	if c.Warm != "" {
+		_ = enroll(pid, []string{c.Warm}) // nothing but time is lost
+	}
 }
