@@ -4,6 +4,7 @@ import (
 	"github.com/glassbox-dev/glassbox/cluster"
 	"github.com/glassbox-dev/glassbox/internal/op"
 	"github.com/glassbox-dev/glassbox/internal/operations"
+	"github.com/glassbox-dev/glassbox/sandbox/isolation"
 )
 
 // deps gives the operations what they work on.
@@ -36,5 +37,23 @@ func (n *Node) causes() []operations.Cause {
 			Message: "node " + peer + " was given another list of peers than node " + n.cfg.Name + "; give all nodes the same",
 		})
 	}
-	return causes
+	return append(causes, n.openPorts()...)
+}
+
+// openPorts warns where programs can use the API as a loopback client can, without
+// a token.
+func (n *Node) openPorts() []operations.Cause {
+	report, known := n.programs.IsolationNow()
+	if !known || n.cfg.TokenFile != "" {
+		return nil
+	}
+	for _, lack := range report.Missing {
+		if lack.Name == isolation.OwnPorts {
+			return []operations.Cause{{
+				Kind: "own_ports_open", Subject: n.cfg.Name, Severity: operations.Warning,
+				Message: "programs on node " + n.cfg.Name + " can call its API: " + lack.Why + "; give the node a token (--token-file), or its sandboxes network none",
+			}}
+		}
+	}
+	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -91,7 +92,7 @@ func (g *guardian) escort(t *guarded, l *launched, plan shimPlan, groups []strin
 		if text == "" {
 			text = "it ended before the program"
 		}
-		g.later <- func() { g.failed(t, fmt.Sprintf("the isolation could not be set up: %s", text), 0) }
+		g.later <- func() { g.failed(t, "the isolation could not be set up: "+text+hint(text), 0) }
 		return
 	}
 	payload, fd := holdProcess(pid)
@@ -109,6 +110,14 @@ func (g *guardian) escort(t *guarded, l *launched, plan shimPlan, groups []strin
 		return
 	}
 	unix.Close(fd)
+}
+
+// hint says what to do about what bubblewrap complains of.
+func hint(complaint string) string {
+	if strings.Contains(complaint, "Permission denied") {
+		return ": a node that runs as root gives each sandbox a user of its own: let that reach the mount's source (chmod o+rx each folder above it)"
+	}
+	return ""
 }
 
 // holdProcess returns who has a pid, and a descriptor that tells how it ended; -1

@@ -228,6 +228,16 @@ func (r *Runtime) Isolation(ctx context.Context) (isolation.Report, error) {
 	}
 }
 
+// IsolationNow is Isolation of a moment: false when the self-tests are not done.
+func (r *Runtime) IsolationNow() (isolation.Report, bool) {
+	select {
+	case <-r.tested:
+		return r.confiner.machine.Report(), true
+	default:
+		return isolation.Report{}, false
+	}
+}
+
 // confining returns who confines, once Run has found out what works.
 func (r *Runtime) confining(ctx context.Context) (*confiner, error) {
 	r.mu.Lock()
