@@ -13,6 +13,7 @@ import (
 	"github.com/glassbox-dev/glassbox/cluster"
 	"github.com/glassbox-dev/glassbox/internal/errs"
 	"github.com/glassbox-dev/glassbox/sandbox"
+	"github.com/glassbox-dev/glassbox/sandbox/isolation"
 )
 
 // Config is everything a node can be told. The same fields are filled from
@@ -63,6 +64,10 @@ type Config struct {
 	// what was destroyed while others were away: they survive its end, and are
 	// started again with it. Empty means that nothing is kept. It is one node's.
 	DataDir string `json:"data_dir"`
+	// RequireIsolation is the weakest isolation that programs are run with: none,
+	// process or namespaces. Weaker ones are refused, and so is the start of a node on
+	// a machine that cannot do it.
+	RequireIsolation string `json:"require_isolation"`
 	// AllowFaults lets the operations fault.* break this node's links on
 	// purpose. For trying things out: never where the cluster is relied on.
 	AllowFaults bool `json:"allow_faults"`
@@ -84,8 +89,11 @@ func DefaultConfig() Config {
 		MaxMessage:   4 << 20,
 		History:      10_000,
 		MaxProcesses: sandbox.DefaultMaxProcesses,
-		LogLevel:     "info",
-		LogFormat:    "text",
+
+		RequireIsolation: sandbox.IsolationNone,
+
+		LogLevel:  "info",
+		LogFormat: "text",
 	}
 }
 
@@ -110,6 +118,8 @@ func (c Config) Validate() error {
 		return errs.BadParam("history", "at least 1 event must be remembered, not %d", c.History)
 	case c.MaxProcesses < 1:
 		return errs.BadParam("max_processes", "at least 1, not %d", c.MaxProcesses)
+	case isolation.Rank(c.RequireIsolation) < 0:
+		return errs.BadParam("require_isolation", "none, process or namespaces, not %q", c.RequireIsolation)
 	case c.DrainTimeout < 0:
 		return errs.BadParam("drain_timeout", "0 or more, not %s", c.DrainTimeout)
 	case c.LogFormat != "text" && c.LogFormat != "json":

@@ -39,7 +39,7 @@ type RegisterParams struct {
 // LookupParams says which name to look up, and how.
 type LookupParams struct {
 	NameParams
-	Consistent bool `json:"consistent" doc:"ask all members for their own claims, instead of what has come from them"`
+	Consistent bool  `json:"consistent" doc:"ask all members for their own claims, instead of what has come from them"`
 	WaitMS     int64 `json:"wait_ms" min:"0" max:"20000" doc:"if nobody holds it, wait so long for somebody who does"`
 }
 

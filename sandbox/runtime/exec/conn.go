@@ -37,20 +37,24 @@ const (
 // message is one packet between node and guardian. Which fields are used is
 // said at the operations.
 type message struct {
-	Op        string     `json:"op"`
-	ID        string     `json:"id,omitempty"` // the tree's: Glassbox's pid
-	Path      string     `json:"path,omitempty"`
-	Argv      []byte     `json:"argv,omitempty"` // packed
-	Env       []byte     `json:"env,omitempty"`  // packed
-	Dir       string     `json:"dir,omitempty"`
-	OSPID     int        `json:"os_pid,omitempty"`
-	Birth     uint64     `json:"birth,omitempty"` // of OSPID
-	Brand     brand      `json:"brand,omitempty"` // of the program; in a start what it is to be below
-	Signal    int        `json:"signal,omitempty"`
-	Code      int        `json:"code,omitempty"`
-	Leftovers int        `json:"leftovers,omitempty"` // processes it left behind, killed
-	Members   []identity `json:"members,omitempty"`
-	Error     string     `json:"error,omitempty"`
+	Op        string       `json:"op"`
+	ID        string       `json:"id,omitempty"` // the tree's: Glassbox's pid
+	Path      string       `json:"path,omitempty"`
+	Argv      []byte       `json:"argv,omitempty"` // packed
+	Env       []byte       `json:"env,omitempty"`  // packed
+	Dir       string       `json:"dir,omitempty"`
+	OSPID     int          `json:"os_pid,omitempty"`
+	Birth     uint64       `json:"birth,omitempty"`   // of OSPID
+	Brand     brand        `json:"brand,omitempty"`   // of the program; in a start what it is to be below
+	Payload   int          `json:"payload,omitempty"` // the program itself, where OSPID is bubblewrap
+	Confine   *confinement `json:"confine,omitempty"`
+	Signal    int          `json:"signal,omitempty"`
+	Code      int          `json:"code,omitempty"`
+	Leftovers int          `json:"leftovers,omitempty"` // processes it left behind, killed
+	Members   []identity   `json:"members,omitempty"`
+	Error     string       `json:"error,omitempty"`
+
+	held *holdings // of a start: what is given back at the program's end; not sent
 }
 
 // conn is one end of the socket between node and guardian.
@@ -61,6 +65,16 @@ type conn struct {
 
 // newConn takes over the file of a SOCK_SEQPACKET socket.
 func newConn(f *os.File) (*conn, error) {
+	u, err := packetSocket(f)
+	if err != nil {
+		return nil, err
+	}
+	return &conn{unix: u, buf: make([]byte, maxPacket+1)}, nil
+}
+
+// packetSocket takes over the file of a SOCK_SEQPACKET socket, and makes room for
+// the largest message.
+func packetSocket(f *os.File) (*net.UnixConn, error) {
 	defer f.Close()
 	c, err := net.FileConn(f)
 	if err != nil {
@@ -76,7 +90,7 @@ func newConn(f *os.File) (*conn, error) {
 		c.Close()
 		return nil, err
 	}
-	return &conn{unix: u, buf: make([]byte, maxPacket+1)}, nil
+	return u, nil
 }
 
 // send sends one message, whole or not at all, and passes descriptors along. It

@@ -33,8 +33,12 @@ const (
 // GuardianMain is the main function of the guardian, and of the keeper above it,
 // which starts it as itself once more. It returns the exit code when its socket,
 // descriptor 3, was closed and nothing below it is left. It must be called from
-// the main goroutine before anything else.
+// the main goroutine before anything else. With the argument "confine" after its own
+// it is the shim, which becomes a confined program.
 func GuardianMain() int {
+	if len(os.Args) > 2 && os.Args[2] == confineArgument {
+		return confineMain()
+	}
 	// Every program dies with the thread that started it: so one that stays. What
 	// the keeper does to the guardian at its own end is of a thread as well.
 	runtime.LockOSThread()
@@ -104,7 +108,11 @@ func guard() int {
 	if err := givePagesBack(); err != nil {
 		fmt.Fprintf(os.Stderr, "the guardian stays larger than it need be: %v\n", err)
 	}
-	newGuardian(c).loop()
+	g := newGuardian(c)
+	g.loop()
+	for _, f := range g.forkers {
+		f.close()
+	}
 	return 0
 }
 
@@ -116,6 +124,8 @@ type guardian struct {
 	children chan os.Signal
 	keeper   chan struct{} // closed when the keeper is gone
 	alone    bool          // it is: the node hears no more, as if this were gone too
+	later    chan func()   // what was waited for beside the loop, and goes on in it
+	forkers  map[string]*forker
 	trees    map[string]*guarded
 	forest   *forest
 	strays   map[identity]time.Time // when first seen
@@ -143,6 +153,13 @@ type guarded struct {
 	stuck     bool      // told to be
 	clean     int       // looks in a row that saw nothing of it
 	leftovers int       // killed after the root had ended
+
+	// Of a confined program only. The root may be bubblewrap.
+	starting  bool     // the program does not run yet, or that is not known
+	payload   identity // the program itself
+	payloadFD int      // of the program, -1 is none
+	reaper    int      // the program's parent: bubblewrap's first process inside, which may end after the root
+	failure   *message // it never ran, and this is to be told
 }
 
 func newGuardian(c *conn) *guardian {
@@ -150,6 +167,7 @@ func newGuardian(c *conn) *guardian {
 		node: c, packets: make(chan packet), children: make(chan os.Signal, 1), keeper: make(chan struct{}),
 		trees: make(map[string]*guarded), strays: make(map[identity]time.Time),
 		killed: make(map[identity]bool),
+		later:  make(chan func()), forkers: make(map[string]*forker),
 	}
 	g.forest = newForest(os.Getpid(), g.shown)
 	signal.Notify(g.children, unix.SIGCHLD)
@@ -214,6 +232,8 @@ func (g *guardian) loop() {
 			keeper, g.alone = nil, true
 			g.end()
 		case <-g.children:
+		case next := <-g.later:
+			next()
 		case <-timer.C:
 			g.sweep()
 		}
@@ -237,10 +257,14 @@ func (g *guardian) end() {
 func (g *guardian) handle(p packet) {
 	switch p.Op {
 	case opStart:
-		g.start(p)
+		if p.Confine != nil {
+			g.startConfined(p)
+		} else {
+			g.start(p)
+		}
 	case opSignal:
 		if t := g.trees[p.ID]; t != nil && !t.exited {
-			g.complain(signalExactly(t.root, syscall.Signal(p.Signal)))
+			g.complain(signalExactly(t.program(), syscall.Signal(p.Signal)))
 		}
 	case opKill:
 		if t := g.trees[p.ID]; t != nil {

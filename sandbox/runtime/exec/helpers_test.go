@@ -96,9 +96,9 @@ func startLoggedRuntime(t *testing.T, cfg exec.Config) (*exec.Runtime, *logged) 
 	return r, log
 }
 
-// sh is a task that runs a shell script.
+// sh is a task that runs a shell script, and that nothing confines.
 func sh(script string) sandbox.Task {
-	return sandbox.Task{PID: newID(), Exec: []string{"sh", "-c", script}, Log: sandbox.NewLog(0, 0)}
+	return sandbox.Task{PID: newID(), Exec: []string{"sh", "-c", script}, Log: sandbox.NewLog(0, 0), Isolation: sandbox.IsolationNone}
 }
 
 // start starts a task; a runtime that just began is waited for.

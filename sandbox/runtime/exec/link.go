@@ -42,7 +42,7 @@ type link struct {
 	heard  atomic.Bool   // of the guardian, since the last tick
 	lost   chan struct{} // closed when the socket is: no more answers
 	tasks  sync.WaitGroup
-	seen   sight
+	seen   survey
 
 	mu      sync.Mutex
 	guard   identity            // told by the guardian; zero until then
@@ -236,7 +236,7 @@ func (l *link) handle(m message) {
 		delete(l.procs, m.ID)
 	case opStarted:
 		if p != nil {
-			p.root, p.brand = identity{PID: m.OSPID, Birth: m.Birth}, m.Brand
+			p.root, p.brand, p.payload = identity{PID: m.OSPID, Birth: m.Birth}, m.Brand, m.Payload
 		}
 	}
 	l.mu.Unlock()
@@ -288,7 +288,7 @@ func (l *link) send(m message, fds ...int) error {
 // start starts a program and waits for the guardian's answer. When ctx ends
 // first, it is killed. The error is errLost when another guardian is to be asked.
 func (l *link) start(ctx context.Context, task sandbox.Task, m message) (*Process, error) {
-	p := newProcess(l, task)
+	p := newProcess(l, task, m.held)
 	theirs, err := p.openPipes(task)
 	if err != nil {
 		return nil, fault(errs.Internal, err, "pipes for %s could not be made", m.ID)

@@ -30,20 +30,28 @@ type Process struct {
 	readers sync.WaitGroup
 	limits  limits
 
+	held    *holdings // given back at its end
+	payload int       // the program itself where root is bubblewrap; set before started
+
 	root  identity   // set before started, constant after
 	brand brand      // likewise
 	exit  memdb.Exit // set before done
 }
 
-func newProcess(l *link, task sandbox.Task) *Process {
+func newProcess(l *link, task sandbox.Task, held *holdings) *Process {
 	return &Process{
-		link: l, id: task.PID, limits: limitsOf(task.Limits),
+		link: l, id: task.PID, held: held, limits: limitsOf(task.Limits),
 		started: make(chan error, 1), done: make(chan struct{}),
 	}
 }
 
 // OSPID implements sandbox.Process.
-func (p *Process) OSPID() int { return p.root.PID }
+func (p *Process) OSPID() int {
+	if p.payload != 0 {
+		return p.payload
+	}
+	return p.root.PID
+}
 
 // Done implements sandbox.Process.
 func (p *Process) Done() <-chan struct{} { return p.done }
@@ -52,7 +60,7 @@ func (p *Process) Done() <-chan struct{} { return p.done }
 func (p *Process) Exit() memdb.Exit { return p.exit }
 
 // Isolation implements sandbox.Process.
-func (p *Process) Isolation() memdb.Isolation { return memdb.Isolation{Level: sandbox.IsolationNone} }
+func (p *Process) Isolation() memdb.Isolation { return p.held.isolation }
 
 // Stdin implements sandbox.Process.
 func (p *Process) Stdin() sandbox.Stdin {
@@ -101,6 +109,7 @@ func (p *Process) Kill(ctx context.Context) error {
 	p.killed.Store(true)
 	// A link that fails is lost: then all its processes are killed anyway.
 	_ = p.link.send(message{Op: opKill, ID: p.id})
+	p.held.kill()
 	select {
 	case <-p.done:
 		return nil
@@ -181,6 +190,7 @@ func (p *Process) finish(exit memdb.Exit) {
 	}
 	p.readers.Wait()
 	p.closePipes()
+	p.held.end(&exit)
 	exit.At = time.Now().UTC().Truncate(time.Microsecond)
 	p.exit = exit
 	close(p.done)

@@ -69,7 +69,7 @@ func TestManyThatAreLeftAreCounted(t *testing.T) {
 func TestAStuckProcessIsDone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &link{log: slog.New(slog.DiscardHandler), procs: make(map[string]*Process)}
-		p := newProcess(l, sandbox.Task{PID: "n1.1.1"})
+		p := newProcess(l, sandbox.Task{PID: "n1.1.1"}, &holdings{})
 		require.NoError(t, l.add(p))
 		l.handle(message{Op: opStarted, ID: p.id, OSPID: 42})
 		l.handle(message{Op: opStuck, ID: p.id, Error: "process 42 (dd) in state D"})

@@ -48,8 +48,8 @@ func (p *Process) Usage() (sandbox.Usage, error) {
 // taken of: those of a sandbox of many children come from one.
 const lookFresh = 100 * time.Millisecond
 
-// sight is what was seen of the trees, and when.
-type sight struct {
+// survey is what was seen of the trees, and when.
+type survey struct {
 	mu    sync.Mutex
 	trees map[string][]proc
 	at    time.Time
