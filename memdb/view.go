@@ -19,6 +19,7 @@ type View struct {
 	// origins are the rows of that table, sorted: nearly everything that is looked up
 	// wants one of these few. Nil in a transaction that writes, where they change.
 	origins []*origin
+	moment  *moment // nil in a transaction that writes
 }
 
 // View returns the state of this moment. It is made once, by the transaction that

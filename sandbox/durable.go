@@ -206,9 +206,7 @@ func (t *tree) claim(ctx context.Context) error {
 func (t *tree) release() {
 	ctx, cancel := context.WithTimeout(context.Background(), claimTimeout)
 	defer cancel()
-	for _, s := range t.slots {
-		s.releaseName(ctx)
-	}
+	t.root.each(func(m member) { releaseName(ctx, m) })
 	t.m.stored("names", t.spec.ID, notFoundIsFine(t.m.cfg.Claimer.Release(ctx, t.spec.ID)))
 }
 
@@ -230,7 +228,7 @@ func (s *slot) takeName(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, claimTimeout)
 	defer cancel()
-	if err := s.tree.m.cfg.Names.Claim(ctx, s.spec.Name, s.tree.spec.ID, s.spec.ID); err != nil {
+	if err := s.tree.m.cfg.Names.Claim(ctx, s.spec.Name, s.tree.spec.ID, s.path); err != nil {
 		return err
 	}
 	s.setNamed(true)
@@ -243,7 +241,12 @@ func (s *slot) setNamed(named bool) {
 	s.named = named
 }
 
-func (s *slot) releaseName(ctx context.Context) {
+// releaseName gives up the name that a member holds, if it has one.
+func releaseName(ctx context.Context, m member) {
+	s, ok := m.(*slot)
+	if !ok {
+		return
+	}
 	s.mu.Lock()
 	had := s.named
 	s.named = false
@@ -260,9 +263,11 @@ func (m *Manager) NameLost(sandbox, child, why string) {
 	if err != nil {
 		return
 	}
-	if s := t.slot(child); s != nil {
-		s.setNamed(false)
-		s.update(func() { s.row.Name = "" })
-		s.say("lost the name %q: %s", s.spec.Name, why)
-	}
+	t.root.each(func(m member) {
+		if s, ok := m.(*slot); ok && s.path == child {
+			s.setNamed(false)
+			s.update(func() { s.row.Name = "" })
+			s.say("lost the name %q: %s", s.spec.Name, why)
+		}
+	})
 }

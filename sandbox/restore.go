@@ -44,14 +44,14 @@ func (t *tree) candidate(ctx context.Context) bool {
 	select {
 	case <-t.m.cfg.Restored.Ready():
 	case <-t.destroyed:
-		t.drop(t.whyDestroyed())
+		t.abandon(t.whyDestroyed())
 		return false
 	case <-ctx.Done():
 		return false
 	}
 	for {
 		if why := t.m.cfg.Restored.Refuse(t.current()); why != "" {
-			t.drop(why)
+			t.abandon(why)
 			return false
 		}
 		err := t.claim(ctx)
@@ -59,14 +59,14 @@ func (t *tree) candidate(ctx context.Context) bool {
 		case err == nil:
 			return true
 		case errs.KindOf(err) == errs.AlreadyExists:
-			t.drop(errs.From(err).Message)
+			t.abandon(errs.From(err).Message)
 			return false
 		}
 		t.m.cfg.Log.Warn("a kept sandbox has not got its id yet, it goes on asking", "sandbox", t.spec.ID, "err", err)
 		select {
 		case <-time.After(claimAgain):
 		case <-t.destroyed:
-			t.drop(t.whyDestroyed())
+			t.abandon(t.whyDestroyed())
 			return false
 		case <-ctx.Done():
 			return false
@@ -74,8 +74,8 @@ func (t *tree) candidate(ctx context.Context) bool {
 	}
 }
 
-// drop forgets a restored sandbox that is not to be started.
-func (t *tree) drop(why string) {
+// abandon forgets a restored sandbox that is not to be started.
+func (t *tree) abandon(why string) {
 	t.m.stored("disk", t.uid, t.m.cfg.Disk.DropSandbox(t.uid))
 	t.m.emit(Event{Type: SandboxDropped, Subject: t.spec.ID, Data: t.current(), Why: why})
 }

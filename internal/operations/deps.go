@@ -53,7 +53,7 @@ type Deps struct {
 // All lists the operations of the table.
 func All(d Deps) []*op.Op {
 	var all []*op.Op
-	for _, ops := range [][]*op.Op{clusterOps(d), nodeOps(d), processOps(d), sandboxOps(d), registryOps(d), topicOps(d), eventOps(d), faultOps(d), discoverOps(d)} {
+	for _, ops := range [][]*op.Op{clusterOps(d), nodeOps(d), processOps(d), supervisorOps(d), sandboxOps(d), registryOps(d), topicOps(d), eventOps(d), faultOps(d), discoverOps(d)} {
 		all = append(all, ops...)
 	}
 	return all

@@ -39,7 +39,8 @@ type RegisterParams struct {
 // LookupParams says which name to look up, and how.
 type LookupParams struct {
 	NameParams
-	Consistent bool `json:"consistent" doc:"ask all members for their own claims, instead of what has come from them"`
+	Consistent bool  `json:"consistent" doc:"ask all members for their own claims, instead of what has come from them"`
+	WaitMS     int64 `json:"wait_ms" min:"0" max:"20000" doc:"if nobody holds it, wait so long for somebody who does"`
 }
 
 // NameListParams filters the list of names.
@@ -176,7 +177,7 @@ func registryOps(d Deps) []*op.Op {
 			Command: "registry lookup NAME", Effect: op.Read, Runs: op.Anywhere,
 			Description: "Answered from what the node knows; it asks the holder only when it does not know yet whether the claim is confirmed. " +
 				"Such an answer may lag behind a write in flight, never behind one that returned. With `consistent` no two answers contradict each other, " +
-				"whoever is asked.",
+				"whoever is asked. With `wait_ms` a name that nobody holds yet is waited for.",
 			Errors: []errs.Kind{errs.NotFound},
 			Examples: []op.Example{
 				{Summary: "one", Params: `{"name":"shop/cache"}`, Volatile: []string{"registered"}},
@@ -256,10 +257,32 @@ func (d Deps) lookup(ctx context.Context, in LookupParams) (HeldName, error) {
 		return HeldName{}, err
 	}
 	claim, err := d.Names.Lookup(ctx, in.Name, in.Consistent)
+	if in.WaitMS > 0 && errs.KindOf(err) == errs.NotFound {
+		claim, err = d.awaitName(ctx, in)
+	}
 	if err != nil {
 		return HeldName{}, err
 	}
 	return nameOf(d.DB.View(), claim), nil
+}
+
+// awaitName looks a name up until somebody holds it, or nobody did for as long as
+// is to be waited.
+func (d Deps) awaitName(ctx context.Context, in LookupParams) (memdb.Claim, error) {
+	wait, cancel := context.WithTimeout(ctx, time.Duration(in.WaitMS)*time.Millisecond)
+	defer cancel()
+	for {
+		changed := d.DB.View().Changed() // before the lookup: nothing is missed between
+		claim, err := d.Names.Lookup(ctx, in.Name, in.Consistent)
+		if errs.KindOf(err) != errs.NotFound {
+			return claim, err
+		}
+		select {
+		case <-changed:
+		case <-wait.Done():
+			return claim, err
+		}
+	}
 }
 
 // unregister answers nothing: HTTP's 204.

@@ -212,7 +212,7 @@ func (d Deps) destroySandbox(ctx context.Context, in SandboxDestroyParams) (*San
 }
 
 func (d Deps) restartSandbox(ctx context.Context, in SandboxParams) (memdb.Sandbox, error) {
-	row, err := d.Sandboxes.Restart(ctx, in.ID)
+	row, err := d.Sandboxes.Restart(ctx, in.ID, op.CallerFrom(ctx).String())
 	if err != nil {
 		return row, err
 	}

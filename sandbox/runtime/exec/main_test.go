@@ -18,6 +18,8 @@ func TestMain(m *testing.M) {
 			os.Exit(exec.GuardianMain())
 		case "stand-in-node":
 			standInNode()
+		case "unruly-node":
+			unrulyNode()
 		}
 	}
 	goleak.VerifyTestMain(m)
