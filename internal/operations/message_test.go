@@ -25,8 +25,8 @@ func scripts(id string, all ...string) map[string]any {
 	return map[string]any{"id": id, "children": children, "max_restarts": 100}
 }
 
-// replies answers every call with what is after "result" in it.
-const replies = `while read -r line; do echo "$line" | sed 's/"method".*/"result":"done"}/'; done`
+// replies answers every call with "done". It starts no other program.
+const replies = `exec sed -u 's/"method".*/"result":"done"}/'`
 
 func pidOf(t *testing.T, n *nodetest.Node, sandboxID, child string) string {
 	t.Helper()
@@ -52,7 +52,7 @@ func TestMessagesFromAnyNode(t *testing.T) {
 	near, far := nodes[0], nodes[1]
 	nodetest.Call[json.RawMessage](t, near, "sandbox.create", scripts("talk", replies,
 		`read -r line; exit 3`,
-		`while read -r line; do echo "$line" | sed 's/"method".*/"error":{"code":-32050,"message":"no","data":[1]}}/'; done`,
+		`exec sed -u 's/"method".*/"error":{"code":-32050,"message":"no","data":[1]}}/'`,
 		`exec sleep 600`))
 	nodetest.Call[json.RawMessage](t, near, "sandbox.create",
 		map[string]any{"id": "mute", "children": []any{map[string]any{"id": "a", "run": map[string]any{"exec": []string{"sleep", "600"}}}}})
