@@ -50,6 +50,9 @@ func (n *Node) Start(ctx context.Context) error {
 	if o.Break {
 		args = append(args, "--allow-faults")
 	}
+	if o.Data != "" {
+		args = append(args, "--data-dir", filepath.Join(o.Data, n.Name))
+	}
 	args = append(args, o.Flags...)
 	if o.Args != nil {
 		args = o.Args(n.Name, args)

@@ -25,6 +25,9 @@ type ProcessOptions struct {
 	Dir       string   // for the logs, must exist; "" is a folder that Close removes
 	Preset    string   // failure detection: local, lan or wan; "" is lan
 	Flags     []string // further flags of every node
+	// Data is a folder in which each node has a data folder of its own, named as it
+	// is; "" keeps nothing.
+	Data string
 	Env       []string // the nodes' environment; nil is the harness's own without GLASSBOX_ variables
 	// Break makes the links breakable: the nodes get --allow-faults.
 	Break bool

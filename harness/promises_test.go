@@ -181,23 +181,27 @@ func sleeper(id string) map[string]any {
 	return map[string]any{"id": id, "children": []any{map[string]any{"id": "a", "run": map[string]any{"exec": []string{"sleep", "600"}}}}}
 }
 
-// memory: resident memory of an idle node and of its guardian.
+// memory: resident memory of an idle node and of its two helpers.
 func memory(t *testing.T) {
 	c := start(t, harness.ProcessOptions{Nodes: 3})
 	for _, n := range c.Nodes() {
 		require.NoError(t, n.Client().Call(t.Context(), "sandbox.create", sleeper("s-"+n.Name), nil))
 	}
 	settled := time.Now().Add(time.Duration(rounds(1, 10)) * time.Second)
-	var node, guardian int64
+	var node, guardian, keeper int64
 	for now := range tick(t, 500*time.Millisecond) {
 		for _, n := range c.Nodes() {
 			rss, err := harness.RSS(n.PID())
 			require.NoError(t, err)
 			node = max(node, rss)
-			for _, pid := range children(t, n.PID()) {
+			for who, pid := range helpers(t, n.PID()) {
 				rss, err := harness.RSS(pid)
 				require.NoError(t, err)
-				guardian = max(guardian, rss)
+				if who == "guard" {
+					guardian = max(guardian, rss)
+				} else {
+					keeper = max(keeper, rss)
+				}
 			}
 		}
 		if now.After(settled) {
@@ -207,6 +211,8 @@ func memory(t *testing.T) {
 	figure(t, "idle node, resident kB, worst", node/1000, 25_000, 50_000)
 	require.Positive(t, guardian)
 	figure(t, "its guardian, resident kB, worst", guardian/1000, 10_000, 50_000)
+	require.Positive(t, keeper)
+	figure(t, "its keeper, resident kB, worst", keeper/1000, 5_000, 50_000)
 }
 
 // tick yields the time every d until the test's context ends.

@@ -36,6 +36,10 @@ type Applied struct {
 	Contested []string
 	// Stamp is the latest of the claims among the changes; 0 if there are none.
 	Stamp uint64
+	// Decrees are the uids of the decrees among the changes, and Destroyed the
+	// origin's copies of them, unless they were deleted.
+	Decrees   []string
+	Destroyed []Destroyed
 	// Shown says that the origin has become visible by it.
 	Shown bool
 	// Rose says that the origin's watermark is higher than was known.
@@ -74,7 +78,7 @@ func (db *DB) Apply(name string, b Batch) (Applied, error) {
 			}
 		}
 		db.rivals(txn, name, b.Changes, &done)
-		return nil
+		return decrees(txn, name, b.Changes, &done)
 	})
 	if err == nil {
 		db.remember(name, before.Position, done.Position, b)
@@ -236,7 +240,7 @@ func (db *DB) Install(name string, s Snapshot) (Applied, error) {
 		if newer {
 			delete(db.logs, name)
 		}
-		return nil
+		return decrees(txn, name, s.Rows, &done)
 	})
 	return done, err
 }

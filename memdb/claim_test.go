@@ -166,8 +166,8 @@ func TestPutClaim(t *testing.T) {
 	require.NoError(t, err)
 	a, _ := db.View().Claim("a", "n1")
 	require.Equal(t, Claimed{Claim{Name: "a", Node: "n1", PID: "p", Stamp: 7, Since: 3, Value: json.RawMessage(`2`)}, true}, a)
-	require.True(t, a.HeldBy("n1", "p"))
-	require.False(t, a.HeldBy("n1", ""))
+	require.True(t, a.SameHolder(Claim{Node: "n1", PID: "p", Value: json.RawMessage("1")}))
+	require.False(t, a.SameHolder(Claim{Node: "n1"}))
 	require.Equal(t, time.UnixMicro(7).UTC(), a.Registered())
 
 	_, err = db.Update(func(tx *Tx) error {

@@ -13,11 +13,17 @@ import (
 
 // marshalClaim is jsontext.Marshal; ok is false if the value is no JSON.
 func marshalClaim(c *Claim) (raw json.RawMessage, ok bool) {
-	b := make([]byte, 0, 96+len(c.Name)+len(c.Node)+len(c.PID)+len(c.Value))
+	b := make([]byte, 0, 96+len(c.Name)+len(c.Node)+len(c.PID)+len(c.Sandbox)+len(c.Child)+len(c.Value))
 	b = jsontext.AppendString(append(b, `{"name":`...), c.Name)
 	b = jsontext.AppendString(append(b, `,"node":`...), c.Node)
 	if c.PID != "" {
 		b = jsontext.AppendString(append(b, `,"pid":`...), c.PID)
+	}
+	if c.Sandbox != "" {
+		b = jsontext.AppendString(append(b, `,"sandbox":`...), c.Sandbox)
+	}
+	if c.Child != "" {
+		b = jsontext.AppendString(append(b, `,"child":`...), c.Child)
 	}
 	if len(c.Value) > 0 {
 		buf := bytes.NewBuffer(append(b, `,"value":`...))
@@ -49,6 +55,12 @@ func readClaim(raw []byte, name, node string) (c *Claim, ok bool) {
 	c = &Claim{Name: name, Node: node}
 	if r.Has(`,"pid":`) {
 		c.PID = string(r.Text())
+	}
+	if r.Has(`,"sandbox":`) {
+		c.Sandbox = string(r.Text())
+	}
+	if r.Has(`,"child":`) {
+		c.Child = string(r.Text())
 	}
 	if r.Has(`,"value":`) {
 		c.Value = bytes.Clone(r.Valid())

@@ -18,7 +18,8 @@ func anyClaim(t *rapid.T) Claim {
 	value := rapid.SampledFrom([]string{"", "1", `"a\"b"`, `{"a": [1, "ä", {}]}`, "true", `{"<":"\u2028"}`}).Draw(t, "value")
 	c := Claim{
 		Name: anyText().Draw(t, "name"), Node: anyText().Draw(t, "node"), Epoch: rapid.Uint64().Draw(t, "epoch"),
-		PID: rapid.SampledFrom([]string{"", "n1.x.1"}).Draw(t, "pid"), Stamp: rapid.Uint64Range(0, maxStamp).Draw(t, "stamp"), Since: rapid.Uint64().Draw(t, "since"),
+		PID: rapid.SampledFrom([]string{"", "n1.x.1"}).Draw(t, "pid"), Sandbox: rapid.SampledFrom([]string{"", "shop"}).Draw(t, "sandbox"),
+		Child: rapid.SampledFrom([]string{"", "cache"}).Draw(t, "child"), Stamp: rapid.Uint64Range(0, maxStamp).Draw(t, "stamp"), Since: rapid.Uint64().Draw(t, "since"),
 	}
 	if value != "" {
 		c.Value = json.RawMessage(value)
@@ -62,7 +63,7 @@ func TestCodecIsEncodingJSON(t *testing.T) {
 }
 
 func TestCodecTakesOnlyItsForm(t *testing.T) {
-	claim := Claim{Name: "a", Node: "n1", PID: "n1.x.1", Value: json.RawMessage(`{"a":1}`), Epoch: 1, Stamp: 2, Since: 3}
+	claim := Claim{Name: "a", Node: "n1", PID: "n1.x.1", Sandbox: "shop", Child: "cache", Value: json.RawMessage(`{"a":1}`), Epoch: 1, Stamp: 2, Since: 3}
 	raw, ok := marshalClaim(&claim)
 	require.True(t, ok)
 	read, ok := readClaim(raw, "a", "n1")

@@ -38,11 +38,11 @@ func Open(self string) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the state: %w", err)
 	}
-	// Only what go-memdb takes for a snapshot is spared the bookkeeping for watches,
-	// of which there are none here.
+	// Only what go-memdb takes for a snapshot is spared the bookkeeping for its
+	// watches of single rows; ours is of the whole state, see watch.go and ADR 5.
 	db = db.Snapshot()
 	made := &DB{self: self, db: db, log: journal.New(logLimits, Change.Size), logs: map[string]*journal.Journal[Change]{}}
-	made.now.Store(&View{db.Txn(false), []*origin{}})
+	made.now.Store(&View{txn: db.Txn(false), origins: []*origin{}, moment: &moment{}})
 	return made, nil
 }
 
@@ -55,7 +55,8 @@ func (db *DB) write(f func(txn *gomemdb.Txn) error) error {
 		return err
 	}
 	txn.Commit()
-	view := View{db.db.Txn(false), db.View().origins}
+	before := db.View()
+	view := View{txn: db.db.Txn(false), origins: before.origins, moment: &moment{}}
 	if len(db.touched) > 0 {
 		view.origins = slices.Clone(view.origins)
 	}
@@ -67,6 +68,7 @@ func (db *DB) write(f func(txn *gomemdb.Txn) error) error {
 		}
 	}
 	db.now.Store(&view)
+	before.moment.pass()
 	return nil
 }
 

@@ -19,7 +19,7 @@
 // A [View] is one moment: it never changes, blocks nobody and is never blocked.
 // Rows of an origin that is hidden (dead, or returning and not caught up) are
 // left out, except that its sandboxes stay visible with the status unknown:
-// they still have their ids.
+// they still have their ids, and that a decree of destruction counts whoever told it.
 //
 // # What callers owe
 //

@@ -121,14 +121,17 @@ type Exit struct {
 	At     time.Time `json:"at"`
 }
 
-// Claim is one node's statement that it holds a name, for itself or for one of
-// its processes.
+// Claim is one node's statement that it holds a name: for itself, for one of its
+// processes, or for a slot, whatever process is in it.
 type Claim struct {
-	Name  string          `json:"name"`
-	Node  string          `json:"node"`
-	PID   string          `json:"pid,omitempty"` // of the process that holds it; "": the node
-	Value json.RawMessage `json:"value,omitempty"`
-	Epoch uint64          `json:"epoch,omitempty"` // raised by failover only
+	Name string `json:"name"`
+	Node string `json:"node"`
+	PID  string `json:"pid,omitempty"` // of the process that holds it; "": the node or the slot
+	// Sandbox and Child name the slot that holds it; "": the node or the process.
+	Sandbox string          `json:"sandbox,omitempty"`
+	Child   string          `json:"child,omitempty"`
+	Value   json.RawMessage `json:"value,omitempty"`
+	Epoch   uint64          `json:"epoch,omitempty"` // raised by failover only
 	// Stamp is when it was made, in microseconds of the hybrid logical clock:
 	// no clock of any node is behind what it has seen, so cause and effect are
 	// in order, and between nodes it is as good as their clocks.
@@ -138,8 +141,10 @@ type Claim struct {
 	Since uint64 `json:"since"`
 }
 
-// HeldBy reports whether two claims are the same holder's.
-func (c Claim) HeldBy(node, pid string) bool { return c.Node == node && c.PID == pid }
+// SameHolder reports whether two claims are the same holder's.
+func (c Claim) SameHolder(other Claim) bool {
+	return c.Node == other.Node && c.PID == other.PID && c.Sandbox == other.Sandbox && c.Child == other.Child
+}
 
 // Registered is when the claim was made, by its node's clock.
 func (c Claim) Registered() time.Time { return time.UnixMicro(int64(c.Stamp)).UTC() }

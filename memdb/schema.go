@@ -17,11 +17,12 @@ const (
 	sandboxes = "sandboxes"
 	processes = "processes"
 	names     = "names"
+	destroyed = "destroyed"
 	origins   = "origins"
 )
 
 // replicated are the tables whose rows travel.
-var replicated = []string{nodes, sandboxes, processes, names}
+var replicated = []string{nodes, sandboxes, processes, names, destroyed}
 
 // row is what all tables hold.
 type row interface {
@@ -102,6 +103,8 @@ func (c Change) decode(origin string) (row, error) {
 		r = &Process{}
 	case names:
 		r = &Claim{}
+	case destroyed:
+		r = &Destroyed{}
 	default:
 		return nil, errs.New(errs.BadParameter, "no table %q is replicated", c.Table)
 	}

@@ -19,6 +19,7 @@ type View struct {
 	// origins are the rows of that table, sorted: nearly everything that is looked up
 	// wants one of these few. Nil in a transaction that writes, where they change.
 	origins []*origin
+	moment  *moment // nil in a transaction that writes
 }
 
 // View returns the state of this moment. It is made once, by the transaction that
@@ -92,6 +93,21 @@ func (v View) Processes() []Process { return shown[Process](v, processes) }
 // Process returns a process of a live node.
 func (v View) Process(pid string) (Process, bool) { return one[Process](v, processes, pid) }
 
+// ProcessOf returns the process that is in a slot of a live node now.
+func (v View) ProcessOf(node, sandbox, child string) (Process, bool) {
+	var newest Process
+	found := false
+	if !v.origin(node).visible() {
+		return newest, false
+	}
+	for p := range eachPrefix[*Process](v.txn, processes, []byte(node+".")) { // a pid begins with its node
+		if p.Node == node && p.Sandbox == sandbox && p.Child == child && !p.Ended() && (!found || p.Restarts > newest.Restarts) {
+			newest, found = *p, true
+		}
+	}
+	return newest, found
+}
+
 // shown returns copies of the visible rows of a table.
 func shown[R any](v View, table string) []R {
 	list := []R{}
@@ -128,14 +144,19 @@ func (v View) visibility() func(origin string) bool {
 }
 
 // Sandboxes returns the sandboxes of all nodes, sorted by id; those of a node
-// that is dead, or back and not caught up with, are unknown.
+// that is dead, or back and not caught up with, are unknown. One of those that is to
+// be no more is left out: its host will hear of it before anybody hears of its host.
 func (v View) Sandboxes() []Sandbox {
 	list := []Sandbox{}
 	for s := range each[*Sandbox](v.txn, sandboxes) {
-		list = append(list, v.show(s))
+		if one := v.show(s); !v.isOver(one) {
+			list = append(list, one)
+		}
 	}
 	return list
 }
+
+func (v View) isOver(s Sandbox) bool { return s.Status == SandboxUnknown && v.decreed(s.UID) }
 
 // Sandbox returns a sandbox by id. Should two nodes have one of the same id,
 // one that is not unknown is preferred, then the higher epoch, then the node's
@@ -144,7 +165,7 @@ func (v View) Sandbox(id string) (Sandbox, bool) {
 	var best Sandbox
 	found := false
 	for s := range eachPrefix[*Sandbox](v.txn, sandboxes, prefixOf(id)) {
-		if shown := v.show(s); !found || better(shown, best) {
+		if shown := v.show(s); !v.isOver(shown) && (!found || better(shown, best)) {
 			best, found = shown, true
 		}
 	}

@@ -10,6 +10,8 @@ const (
 	SandboxCreated   EventType = "SandboxCreated"   // its row is stored; Data is the memdb.Sandbox
 	SandboxRunning   EventType = "SandboxRunning"   // all children were started; memdb.Sandbox
 	SandboxFailed    EventType = "SandboxFailed"    // it gave up and nothing of it runs; memdb.Sandbox
+	SandboxRestarted EventType = "SandboxRestarted" // nothing of it is left and it starts again; memdb.Sandbox
+	SandboxDropped   EventType = "SandboxDropped"   // kept on disk, and not to be started again; memdb.Sandbox
 	SandboxDestroyed EventType = "SandboxDestroyed" // nothing of it is left; memdb.Sandbox, its last row
 	ProcessStarted   EventType = "ProcessStarted"   // first start of a slot; memdb.Process
 	ProcessExited    EventType = "ProcessExited"    // ended or could not be started; memdb.Process

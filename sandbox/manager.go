@@ -3,6 +3,7 @@ package sandbox
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -30,6 +31,11 @@ type Config struct {
 	Log          *slog.Logger     // nil discards
 	MaxSandboxes int              // zero is DefaultMaxSandboxes
 	MaxProcesses int              // programs in all; zero is DefaultMaxProcesses
+	Claimer      Claimer          // holds the ids; nil: they are unique on this node only
+	Names        Names            // holds the names of children; nil: nobody does
+	Decrees      Decrees          // nil: there are no others to hear of a destruction
+	Disk         Disk             // nil: nothing is kept
+	Restored     Restored         // what a former start has kept
 }
 
 // Manager owns the sandboxes of this node. All methods may be called from
@@ -42,9 +48,9 @@ type Manager struct {
 	ctx   context.Context // Run's; nil before
 	over  bool            // Run's context has ended
 	trees map[string]*tree
-	pids  map[string]*slot // current and recent ones
-	gone  []*tree          // whose logs can still be read, oldest first
-	tasks sync.WaitGroup   // what Run waits for; added to under mu only while !over
+	pids  map[string]member // current and recent ones
+	gone  []*tree           // whose logs can still be read, oldest first
+	tasks sync.WaitGroup    // what Run waits for; added to under mu only while !over
 }
 
 // NewManager makes a manager; it starts nothing.
@@ -64,7 +70,7 @@ func NewManager(cfg Config) *Manager {
 	if cfg.MaxProcesses <= 0 {
 		cfg.MaxProcesses = DefaultMaxProcesses
 	}
-	return &Manager{cfg: cfg, trees: make(map[string]*tree), pids: make(map[string]*slot)}
+	return &Manager{cfg: cfg.withDefaults(), trees: make(map[string]*tree), pids: make(map[string]member)}
 }
 
 // now is the time as rows have it: UTC, in microseconds.
@@ -76,6 +82,7 @@ func (m *Manager) now() time.Time { return m.cfg.Now().UTC().Truncate(time.Micro
 func (m *Manager) Run(ctx context.Context) error {
 	m.mu.Lock()
 	m.ctx = ctx
+	m.restore()
 	m.mu.Unlock()
 	<-ctx.Done()
 	m.mu.Lock()
@@ -104,11 +111,12 @@ const (
 	WaitPlaced  Wait = "placed"  // not for the start
 )
 
-// Create starts a sandbox. With WaitRunning it returns when all children were
+// Create starts a sandbox, once its id is this creation's in the whole cluster and
+// it is on disk. With WaitRunning it returns when all children were
 // started; when one cannot be, the error says which and why, and the failed
 // sandbox stays visible until it is destroyed. When ctx ends first the sandbox
-// goes on starting. Kinds: bad_spec, already_exists, conflict (a limit, or the
-// node is stopping), timeout.
+// goes on starting. Kinds: bad_spec, already_exists (it says where), conflict (a
+// limit), not_ready (the node is stopping), node_unavailable, timeout.
 func (m *Manager) Create(ctx context.Context, spec Spec, wait Wait) (memdb.Sandbox, error) {
 	if wait != WaitRunning && wait != WaitPlaced {
 		return memdb.Sandbox{}, errs.BadParam("wait", "is %q: use %q or %q", wait, WaitRunning, WaitPlaced)
@@ -126,7 +134,7 @@ func (m *Manager) Create(ctx context.Context, spec Spec, wait Wait) (memdb.Sandb
 	if wait == WaitPlaced {
 		return t.placed(ctx)
 	}
-	return t.running(ctx)
+	return t.started(ctx, t.life)
 }
 
 // isHere refuses a spec that names another node.
@@ -148,13 +156,8 @@ func (m *Manager) add(t *tree) error {
 	if len(m.trees) >= m.cfg.MaxSandboxes {
 		return errs.New(errs.Conflict, "node %q has %d sandboxes and takes no more: destroy one, or name another node", m.cfg.Node, len(m.trees))
 	}
-	processes := len(t.slots)
-	for _, other := range m.trees {
-		processes += len(other.slots)
-	}
-	if processes > m.cfg.MaxProcesses {
-		return errs.New(errs.Conflict, "node %q would have %d processes and takes at most %d: destroy a sandbox, or name another node",
-			m.cfg.Node, processes, m.cfg.MaxProcesses)
+	if err := m.roomFor(t.root); err != nil {
+		return err
 	}
 	ctx := m.ctx
 	if !m.goTask(func() { t.run(ctx) }) {
@@ -164,22 +167,37 @@ func (m *Manager) add(t *tree) error {
 	return nil
 }
 
-// Destroy stops a sandbox, its children in reverse order and with their
-// shutdown times, and forgets it. It returns nil only when nothing of it is
-// left. When ctx ends first the sandbox goes on stopping. Kinds: not_found,
-// timeout.
-func (m *Manager) Destroy(ctx context.Context, id string) error {
+// roomFor refuses a member, with all below it, that is one too many. The caller
+// holds mu.
+func (m *Manager) roomFor(added member) error {
+	processes := 0
+	count := func(one member) {
+		if one.at().kind == memdb.Worker {
+			processes++
+		}
+	}
+	added.each(count)
+	for _, t := range m.trees {
+		t.root.each(count)
+	}
+	if processes > m.cfg.MaxProcesses {
+		return errs.New(errs.Conflict, "node %q would have %d processes and takes at most %d: destroy a sandbox, or name another node",
+			m.cfg.Node, processes, m.cfg.MaxProcesses)
+	}
+	return nil
+}
+
+// Restart stops a sandbox as [Manager.Destroy] does and, when nothing of it runs any
+// more, starts it again: the same uid, the children of its spec, no restarts counted.
+// It returns when all children were started, or why one could not be; by says who
+// wants it. When ctx ends first the sandbox goes on. Kinds: not_found, conflict,
+// bad_spec, timeout.
+func (m *Manager) Restart(ctx context.Context, id, by string) (memdb.Sandbox, error) {
 	t, err := m.tree(id)
 	if err != nil {
-		return err
+		return memdb.Sandbox{}, err
 	}
-	t.destroy()
-	select {
-	case <-t.gone:
-		return nil
-	case <-ctx.Done():
-		return errs.Wrap(errs.Timeout, ctx.Err(), "sandbox %q is still stopping, it goes on doing so: ask again later", id)
-	}
+	return t.started(ctx, t.restart("by "+by))
 }
 
 // Info is what the node that runs a sandbox knows of it.
@@ -233,7 +251,9 @@ const keepGone = 16
 func (m *Manager) forget(t *tree) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	delete(m.trees, t.spec.ID)
+	if m.trees[t.spec.ID] == t {
+		delete(m.trees, t.spec.ID)
+	}
 	m.gone = append(m.gone, t)
 	if len(m.gone) <= keepGone {
 		return
@@ -241,10 +261,24 @@ func (m *Manager) forget(t *tree) {
 	oldest := m.gone[0]
 	m.gone = append([]*tree(nil), m.gone[1:]...)
 	for pid, s := range m.pids {
-		if s.tree == oldest {
+		if s.at().tree == oldest {
 			delete(m.pids, pid)
 		}
 	}
+}
+
+// unindex forgets all pids of a member.
+func (m *Manager) unindex(gone member) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	maps.DeleteFunc(m.pids, func(_ string, one member) bool { return one == gone })
+}
+
+// ending reports whether Run is to stop everything.
+func (m *Manager) ending() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.ctx != nil && m.ctx.Err() != nil
 }
 
 // nextPID makes a pid that was never used.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -122,7 +123,7 @@ func inBubble(t *testing.T, test func(t *testing.T, w *world)) {
 		var mu sync.Mutex
 		w.Manager = sandbox.NewManager(sandbox.Config{
 			Node: "n1", Incarnation: func() uint64 { return 35 }, Runtime: &fakeRuntime{}, Store: w.store,
-			MaxSandboxes: 3, MaxProcesses: 4,
+			MaxSandboxes: 3, MaxProcesses: 20,
 			OnEvent: func(e sandbox.Event) {
 				mu.Lock()
 				defer mu.Unlock()
@@ -165,19 +166,19 @@ func TestLifeOfASandbox(t *testing.T) {
 		synctest.Wait()
 		_, err = w.Process(pid)
 		require.Equal(t, errs.NotFound, errs.KindOf(err))
-		require.Contains(t, errs.From(err).Why, "ended by SIGKILL, kill by ann; the slot now runs n1.z.5")
+		require.Contains(t, errs.From(err).Why, "ended by SIGKILL, kill by ann; the slot now runs n1.z.4")
 		require.Error(t, w.Kill(t.Context(), pid, sandbox.ReasonKill, false, "ann"))
-		now, err := w.Process("n1.z.5")
+		now, err := w.Process("n1.z.4")
 		require.NoError(t, err)
 		require.Equal(t, 1, now.Restarts)
 		require.Equal(t, "kill by ann", now.Exit.By)
 		old, current, err := w.Logs(pid)
 		require.NoError(t, err, "an old pid still has its log")
-		require.Equal(t, "n1.z.5", current)
+		require.Equal(t, "n1.z.4", current)
 		entries, _, _, _ := old.Read(t.Context(), 0, 0, false)
 		require.Len(t, entries, 3)
 		begin := time.Now()
-		require.NoError(t, w.Kill(t.Context(), "n1.z.5", sandbox.ReasonShutdown, false, "ann"))
+		require.NoError(t, w.Kill(t.Context(), "n1.z.4", sandbox.ReasonShutdown, false, "ann"))
 		require.Equal(t, time.Second, time.Since(begin))
 		require.NoError(t, w.Destroy(t.Context(), "shop"))
 		require.Empty(t, w.store.sandboxes)
@@ -196,7 +197,7 @@ func TestLifeOfASandbox(t *testing.T) {
 		}
 		_, _, err = w.Logs(pid)
 		require.Equal(t, errs.NotFound, errs.KindOf(err), "but not for ever")
-		require.Contains(t, w.events, "ProcessRestarted n1.z.5: "+pid+" ended: ended by SIGKILL, kill by ann")
+		require.Contains(t, w.events, "ProcessRestarted n1.z.4: "+pid+" ended: ended by SIGKILL, kill by ann")
 		require.Contains(t, w.events, "SandboxDestroyed shop: destroyed on request")
 	})
 }
@@ -244,7 +245,7 @@ func TestRefusals(t *testing.T) {
 		require.Equal(t, errs.Conflict, create(elsewhere, sandbox.WaitRunning))
 		require.Empty(t, create(programs("a", "live"), sandbox.WaitPlaced))
 		require.Equal(t, errs.AlreadyExists, create(programs("a", "live"), sandbox.WaitPlaced))
-		require.Equal(t, errs.Conflict, create(programs("b", "live", "live", "live", "live"), sandbox.WaitPlaced))
+		require.Equal(t, errs.Conflict, create(programs("b", slices.Repeat([]string{"live"}, 20)...), sandbox.WaitPlaced))
 		require.Empty(t, create(programs("b", "live"), sandbox.WaitRunning))
 		require.Empty(t, create(programs("c", "live"), sandbox.WaitRunning))
 		require.Equal(t, errs.Conflict, create(programs("d", "live"), sandbox.WaitRunning))
@@ -282,7 +283,7 @@ func TestStoppedWhileItStarts(t *testing.T) {
 		destroyed := create("shop")
 		require.NoError(t, w.Destroy(t.Context(), "shop"))
 		require.ErrorContains(t, <-destroyed, "destroyed while it started")
-		require.Contains(t, w.events, "ProcessExited n1.z.3: ended by SIGKILL, its supervisor, while it started")
+		require.Contains(t, w.events, "ProcessExited n1.z.2: ended by SIGKILL, its supervisor, while it started")
 		stopped := create("late")
 		t.Cleanup(func() { atEnd = <-stopped })
 	})

@@ -16,25 +16,32 @@ func Parse(raw []byte) (Spec, error) {
 	if len(raw) > MaxSpecBytes {
 		return Spec{}, errs.New(errs.TooLarge, "the spec has %d bytes; at most %d travel to every node: put bulk into files", len(raw), MaxSpecBytes)
 	}
-	var f faults
+	var s Spec
+	err := parse(raw, "spec", func(f *faults) { s = f.spec(raw) }, func(f *faults) { s.check(f) })
+	return s, err
+}
+
+// parse reads a document and then checks what was read of it, and returns all
+// faults.
+func parse(raw []byte, what string, read, check func(*faults)) error {
 	if err := checkJSON(raw); err != nil {
-		return Spec{}, errs.Wrap(errs.BadSpec, err, "the spec is not valid JSON").
+		return errs.Wrap(errs.BadSpec, err, "the %s is not valid JSON", what).
 			WithFaults([]errs.Fault{{Pointer: "", Message: err.Error()}})
 	}
-	s := f.spec(raw)
+	var f, more faults
+	read(&f)
 	// What could not be read is left out, and is not to be told a second time.
-	read := make(map[string]bool)
+	told := make(map[string]bool)
 	for _, fault := range f.list {
-		read[fault.Pointer] = true
+		told[fault.Pointer] = true
 	}
-	var more faults
-	s.check(&more)
+	check(&more)
 	for _, fault := range more.list {
-		if !read[fault.Pointer] {
+		if !told[fault.Pointer] {
 			f.list = append(f.list, fault)
 		}
 	}
-	return s, f.err()
+	return f.err()
 }
 
 // Wants, for messages.
@@ -50,11 +57,9 @@ func (f *faults) spec(raw json.RawMessage) (s Spec) {
 		"strategy":     into(f, &s.Strategy, aText),
 		"max_restarts": into(f, &s.MaxRestarts, anInteger),
 		"max_seconds":  into(f, &s.MaxSeconds, anInteger),
-		"children": f.each(func(at string, raw json.RawMessage) {
-			s.Children = append(s.Children, f.child(at, raw))
-		}),
-		"isolation": into(f, &s.Isolation, aText),
-		"network":   into(f, &s.Network, aText),
+		"children":     f.children(&s.Children),
+		"isolation":    into(f, &s.Isolation, aText),
+		"network":      into(f, &s.Network, aText),
 		"mounts": f.each(func(at string, raw json.RawMessage) {
 			s.Mounts = append(s.Mounts, f.mount(at, raw))
 		}),
@@ -66,6 +71,24 @@ func (f *faults) spec(raw json.RawMessage) (s Spec) {
 	return s
 }
 
+// ParseChild reads one child as [Parse] reads a spec.
+func ParseChild(raw []byte) (Child, error) {
+	if len(raw) > MaxSpecBytes {
+		return Child{}, errs.New(errs.TooLarge, "the child has %d bytes; a whole spec has at most %d: put bulk into files", len(raw), MaxSpecBytes)
+	}
+	var c Child
+	err := parse(raw, "child", func(f *faults) { c = f.child("", raw) }, func(f *faults) { c.check(f, "", 1) })
+	return c, err
+}
+
+// children reads a list of children; an empty one is not the same as none.
+func (f *faults) children(target *[]Child) func(string, json.RawMessage) {
+	return func(at string, raw json.RawMessage) {
+		*target = []Child{}
+		f.each(func(at string, raw json.RawMessage) { *target = append(*target, f.child(at, raw)) })(at, raw)
+	}
+}
+
 func (f *faults) child(at string, raw json.RawMessage) (c Child) {
 	f.members(at, raw, readers{
 		"id":           into(f, &c.ID, aText),
@@ -75,10 +98,11 @@ func (f *faults) child(at string, raw json.RawMessage) (c Child) {
 		"shutdown_ms":  into(f, &c.ShutdownMS, anInteger),
 		"env":          f.texts(&c.Env),
 		"limits":       func(at string, raw json.RawMessage) { c.Limits = f.limits(at, raw) },
+		"protocol":     into(f, &c.Protocol, aText),
 		"strategy":     into(f, &c.Strategy, aText),
 		"max_restarts": into(f, &c.MaxRestarts, anInteger),
 		"max_seconds":  into(f, &c.MaxSeconds, anInteger),
-		"children":     into(f, &c.Children, "a list"),
+		"children":     f.children((*[]Child)(&c.Children)),
 	})
 	return c
 }
@@ -102,6 +126,8 @@ func (f *faults) limits(at string, raw json.RawMessage) *Limits {
 		"memory_mb": into(f, &l.MemoryMB, anInteger),
 		"cpus":      into(f, &l.CPUs, "a number"),
 		"pids":      into(f, &l.Pids, anInteger),
+		"output_mb": into(f, &l.OutputMB, anInteger),
+		"time_s":    into(f, &l.TimeS, anInteger),
 	})
 	return l
 }

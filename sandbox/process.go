@@ -71,67 +71,70 @@ func (m *Manager) Logs(pid string) (log *Log, current string, err error) {
 // Process returns the row of a process. An ended process that was replaced is
 // not_found, with the pid that replaced it as why.
 func (m *Manager) Process(pid string) (memdb.Process, error) {
-	if row, ok := m.rootRow(pid); ok {
-		return row, nil
-	}
-	s, err := m.liveSlot(pid)
+	found, err := m.live(pid)
 	if err != nil {
 		return memdb.Process{}, err
 	}
-	row := s.current()
+	row := found.at().current()
 	if row.PID != pid {
-		return memdb.Process{}, s.replaced(pid)
+		return memdb.Process{}, found.at().replaced(pid)
 	}
 	return row, nil
 }
 
-// slot finds the slot a pid is or was of.
-func (m *Manager) slot(pid string) (*slot, error) {
-	if row, ok := m.rootRow(pid); ok {
-		return nil, errs.New(errs.Conflict, "%s is the supervisor of sandbox %q and no program: name one of its children, or destroy the sandbox", pid, row.Sandbox)
-	}
+// member finds what a pid is or was of.
+func (m *Manager) member(pid string) (member, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if s, ok := m.pids[pid]; ok {
-		return s, nil
+	if found, ok := m.pids[pid]; ok {
+		return found, nil
 	}
 	return nil, errs.New(errs.NotFound, "no process %q on node %q: see which there are with process.list", pid, m.cfg.Node)
 }
 
-// liveSlot finds the slot a pid is or was of, in a sandbox that is there.
-func (m *Manager) liveSlot(pid string) (*slot, error) {
-	s, err := m.slot(pid)
+// live finds what a pid is or was of, in a sandbox that is there.
+func (m *Manager) live(pid string) (member, error) {
+	found, err := m.member(pid)
 	if err != nil {
 		return nil, err
 	}
-	select {
-	case <-s.tree.gone:
-		return nil, errs.New(errs.NotFound, "process %s has ended with its sandbox %q", pid, s.tree.spec.ID)
-	default:
+	if t := found.at().tree; closed(t.gone) {
+		return nil, errs.New(errs.NotFound, "process %s has ended with its sandbox %q", pid, t.spec.ID)
+	}
+	return found, nil
+}
+
+// slot finds the slot a pid is or was of.
+func (m *Manager) slot(pid string) (*slot, error) {
+	found, err := m.member(pid)
+	if err != nil {
+		return nil, err
+	}
+	return program(pid, found)
+}
+
+// liveSlot finds the slot a pid is or was of, in a sandbox that is there.
+func (m *Manager) liveSlot(pid string) (*slot, error) {
+	found, err := m.live(pid)
+	if err != nil {
+		return nil, err
+	}
+	return program(pid, found)
+}
+
+// program refuses a supervisor where a program is wanted.
+func program(pid string, found member) (*slot, error) {
+	if s, ok := found.(*slot); ok {
 		return s, nil
 	}
+	return nil, errs.New(errs.Conflict, "%s is a supervisor of sandbox %q and no program: name one of its children, or destroy the sandbox",
+		pid, found.at().tree.spec.ID)
 }
 
-// rootRow finds the supervisor with the pid.
-func (m *Manager) rootRow(pid string) (memdb.Process, bool) {
-	m.mu.Lock()
-	var found *tree
-	for _, t := range m.trees {
-		if t.rootPID == pid {
-			found = t
-		}
-	}
-	m.mu.Unlock()
-	if found == nil {
-		return memdb.Process{}, false
-	}
-	return found.info().Processes[0], true
-}
-
-// index makes a pid resolve to its slot, and forgets the slot's oldest one.
-func (m *Manager) index(pid, forget string, s *slot) {
+// index makes a pid resolve to what it is of, and forgets that one's oldest.
+func (m *Manager) index(pid, forget string, of *place) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.pids[pid] = s
+	m.pids[pid] = of.self
 	delete(m.pids, forget)
 }

@@ -3,8 +3,6 @@ package sandbox
 import (
 	"context"
 	"fmt"
-	"strings"
-	"sync"
 	"time"
 
 	"github.com/glassbox-dev/glassbox/internal/errs"
@@ -12,47 +10,49 @@ import (
 	"github.com/glassbox-dev/glassbox/sandbox/supervisor"
 )
 
-// keepPIDs is how many of a slot's newest pids still resolve.
-const keepPIDs = 16
-
-// slot is the place of one child: it has one process after the other and one
-// log. Its rows are written from the tree's goroutine.
+// slot is the place of one program: it has one process after the other and one
+// log.
 type slot struct {
-	tree *tree
+	place
 	spec Child
 	log  *Log
 
-	mu     sync.Mutex
-	row    memdb.Process // of the newest process; zero before the first
-	proc   Process       // nil before the first and when it could not be started
-	killer string        // who asked for the newest one's end, and why
-	past   []ended       // newest last, without the newest process
+	// Guarded by mu.
+	proc  Process // nil before the first and when it could not be started
+	named bool    // the slot holds its name
 }
 
-// ended is what a slot remembers of a process that was replaced.
-type ended struct {
-	pid string
-	why string
-	at  time.Time
+func (s *slot) id() string { return s.spec.ID }
+func (s *slot) at() *place { return &s.place }
+
+// close ends the slot for those who follow its log.
+func (s *slot) close() { s.log.Close() }
+
+func (s *slot) each(f func(member)) { f(s) }
+
+// childSpec is the slot as its supervisor sees it.
+func (s *slot) childSpec() supervisor.ChildSpec {
+	return supervisor.ChildSpec{
+		ID: s.spec.ID, Type: supervisor.TypeWorker, Restart: supervisor.Restart(s.spec.Restart), Shutdown: s.spec.shutdown(), Child: s,
+	}
 }
 
-func newSlot(t *tree, spec Child) *slot {
-	return &slot{tree: t, spec: spec, log: NewLog(0, 0)}
+func newSlot(t *tree, path string, spec Child) *slot {
+	s := &slot{place: place{tree: t, path: path, kind: memdb.Worker}, spec: spec, log: NewLog(0, 0)}
+	s.self = s
+	return s
 }
 
 // Start starts the next process of the slot. It implements supervisor.Child.
 func (s *slot) Start(ctx context.Context) (supervisor.Instance, error) {
-	m := s.tree.m
-	previous := s.current()
-	row := s.next(previous)
-	if previous.PID == "" {
-		m.stored("processes", row.PID, m.cfg.Store.PutProcess(row))
-	} else {
-		m.stored("processes", row.PID, m.cfg.Store.ReplaceProcess(previous.PID, row))
+	row, previous := s.begin(func() { s.proc, s.row.Name = nil, s.spec.Name })
+	if err := s.takeName(ctx); err != nil {
+		s.startFailed(ctx, err)
+		return nil, err
 	}
-	proc, err := m.cfg.Runtime.Start(ctx, Task{
+	proc, err := s.tree.m.cfg.Runtime.Start(ctx, Task{
 		PID: row.PID, Exec: s.spec.Run.Exec, Env: s.spec.Env, Dir: s.spec.Run.Dir, Log: s.log,
-		Sandbox: s.tree.row.UID, Isolation: s.tree.spec.Isolation, Network: s.tree.spec.Network,
+		Sandbox: s.tree.uid, Isolation: s.tree.spec.Isolation, Network: s.tree.spec.Network,
 		Mounts: s.tree.spec.Mounts, Limits: s.spec.Limits,
 	})
 	if err != nil {
@@ -65,41 +65,8 @@ func (s *slot) Start(ctx context.Context) (supervisor.Instance, error) {
 		s.row.Isolation = proc.Isolation()
 	})
 	s.say("started as os process %d", row.OSPID)
-	if previous.PID == "" {
-		m.emit(Event{Type: ProcessStarted, Subject: row.PID, Data: row})
-	} else {
-		m.emit(Event{
-			Type: ProcessRestarted, Subject: row.PID, Data: Restarted{Process: row, Previous: previous.PID},
-			Why: fmt.Sprintf("%s ended: %s", previous.PID, describe(previous.Exit)),
-		})
-	}
+	s.announce(row, previous)
 	return instance{proc: proc, slot: s}, nil
-}
-
-// next makes the row of a new process and puts the old one into the past.
-func (s *slot) next(previous memdb.Process) memdb.Process {
-	m := s.tree.m
-	pid, forget := m.nextPID(), ""
-	s.mu.Lock()
-	restarts := 0
-	if previous.PID != "" {
-		restarts = previous.Restarts + 1
-		s.past = append(s.past, ended{pid: previous.PID, why: describe(previous.Exit), at: previous.Exit.At})
-	}
-	if len(s.past) >= keepPIDs {
-		forget = s.past[0].pid
-		s.past = append([]ended(nil), s.past[1:]...)
-	}
-	s.proc, s.killer = nil, ""
-	s.row = memdb.Process{
-		PID: pid, Node: m.cfg.Node, Sandbox: s.tree.spec.ID, Child: s.spec.ID, Type: memdb.Worker,
-		State: memdb.ProcessStarting, Started: m.now(), Restarts: restarts, Isolation: memdb.Isolation{Level: IsolationNone},
-		Exit: previous.Exit,
-	}
-	row := s.row
-	s.mu.Unlock()
-	m.index(pid, forget, s)
-	return row
 }
 
 // startFailed records that the newest process never ran. If it was to be
@@ -110,55 +77,20 @@ func (s *slot) startFailed(ctx context.Context, err error) {
 		state, exit = memdb.ProcessExited, memdb.Exit{Cause: memdb.CauseKilled, Code: 137, Signal: "SIGKILL", By: "its supervisor, while it started"}
 	}
 	exit.At = s.tree.m.now()
-	row := s.update(func() { s.row.State, s.row.Exit = state, &exit })
-	s.ended(row)
+	s.say("ended: %s", describe(&exit))
+	s.over(state, exit)
 }
 
-// exited records the end of the newest process.
-func (s *slot) exited() memdb.Process {
-	row := s.update(func() {
-		exit := s.proc.Exit()
-		if exit.Cause == memdb.CauseKilled && exit.By == "" {
-			exit.By = s.killer
-		}
-		s.row.State, s.row.Exit = memdb.ProcessExited, &exit
-	})
-	s.ended(row)
-	return row
-}
-
-// ended tells that the newest process has ended.
-func (s *slot) ended(row memdb.Process) {
-	why := describe(row.Exit)
-	s.say("ended: %s", why)
-	s.tree.m.emit(Event{Type: ProcessExited, Subject: row.PID, Data: row, Why: why})
-}
-
-// stopping records that the supervisor stops the newest process.
-func (s *slot) stopping(why string) {
-	s.update(func() {
-		if s.killer == "" {
-			s.killer = "its supervisor: " + why
-		}
-		s.row.State = memdb.ProcessStopping
-	})
-}
-
-// update changes the slot under its lock and stores the row.
-func (s *slot) update(change func()) memdb.Process {
+// ended records the end of the newest process.
+func (s *slot) ended(supervisor.ChildExited) memdb.Process {
 	s.mu.Lock()
-	change()
-	row := s.row
+	exit := s.proc.Exit()
+	if exit.Cause == memdb.CauseKilled && exit.By == "" {
+		exit.By = s.killer
+	}
 	s.mu.Unlock()
-	s.tree.m.stored("processes", row.PID, s.tree.m.cfg.Store.PutProcess(row))
-	return row
-}
-
-// current returns the newest process's row; its PID is "" before the first.
-func (s *slot) current() memdb.Process {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.row
+	s.say("ended: %s", describe(&exit))
+	return s.over(memdb.ProcessExited, exit)
 }
 
 // target returns the process to kill, or why there is none, and notes by whom.
@@ -193,23 +125,6 @@ func (s *slot) grace(reason Reason, force bool) time.Duration {
 	return s.spec.shutdown()
 }
 
-// replaced says what became of an old pid of the slot.
-func (s *slot) replaced(pid string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.replacedLocked(pid)
-}
-
-func (s *slot) replacedLocked(pid string) error {
-	err := errs.New(errs.NotFound, "process %s has ended: its slot now runs %s", pid, s.row.PID)
-	for _, old := range s.past {
-		if old.pid == pid {
-			return err.WithWhy("ended at %s: %s; the slot now runs %s", stamp(old.at), old.why, s.row.PID)
-		}
-	}
-	return err
-}
-
 // say adds a line of Glassbox's own to the log.
 func (s *slot) say(format string, args ...any) {
 	s.log.Append(s.tree.m.now(), System, s.current().PID, fmt.Sprintf(format, args...))
@@ -225,47 +140,13 @@ type instance struct {
 func (i instance) Done() <-chan struct{} { return i.proc.Done() }
 
 // Exit implements supervisor.Instance: only exit code 0 is normal.
-func (i instance) Exit() (normal bool, why string) {
+func (i instance) Exit() (supervisor.Reason, string) {
 	exit := i.proc.Exit()
-	return exit.Code == 0 && exit.Cause != memdb.CauseLost, describe(&exit)
+	if exit.Code == 0 && exit.Cause != memdb.CauseLost {
+		return supervisor.ReasonNormal, describe(&exit)
+	}
+	return supervisor.ReasonAbnormal, describe(&exit)
 }
 
 // Stop implements supervisor.Instance.
 func (i instance) Stop(grace time.Duration) { i.proc.Stop(grace) }
-
-// describe says in words how a process ended.
-func describe(exit *memdb.Exit) string {
-	if exit == nil {
-		return "not known"
-	}
-	text := fmt.Sprintf("exit code %d", exit.Code)
-	switch {
-	case exit.Cause == memdb.CauseStartFailed:
-		return "could not be started: " + exit.Detail
-	case exit.Cause == memdb.CauseLost:
-		text = "lost"
-	case exit.Signal != "":
-		text = "ended by " + exit.Signal
-	}
-	if exit.By != "" {
-		text += ", " + exit.By
-	}
-	if exit.Detail != "" {
-		text += " (" + exit.Detail + ")"
-	}
-	return text
-}
-
-// maxWhy bounds a reason, which travels to all nodes, in bytes.
-const maxWhy = 2 << 10
-
-// brief cuts a reason that is too long.
-func brief(why string) string {
-	if len(why) <= maxWhy {
-		return why
-	}
-	return strings.ToValidUTF8(why[:maxWhy], "") + " …"
-}
-
-// stamp writes a time as the API does.
-func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000000Z") }

@@ -14,19 +14,22 @@ type Spec struct {
 	ID string `json:"id"`
 	// Labels are for people and filters; they change nothing.
 	Labels map[string]string `json:"labels,omitempty"`
-	// Strategy says who is restarted when a child ends; "" is one_for_one.
+	// Strategy says who is restarted when a child ends: one_for_one, one_for_all or
+	// rest_for_one; "" is one_for_one.
 	Strategy string `json:"strategy,omitempty"`
 	// MaxRestarts is how many restarts within MaxSeconds are tolerated; nil is 3.
 	MaxRestarts *int `json:"max_restarts,omitempty"`
 	// MaxSeconds is the window restarts are counted in; nil is 5.
 	MaxSeconds *int `json:"max_seconds,omitempty"`
-	// Children are started in this order and stopped in reverse.
+	// Children are started in this order and stopped in reverse. There may be none:
+	// more can be started later.
 	Children []Child `json:"children"`
-	// Isolation is "auto" or "none"; both are none so far. "" is auto.
+	// Isolation is "auto", "none", "process" or "namespaces"; "" is auto, the
+	// strongest that the node has.
 	Isolation string `json:"isolation,omitempty"`
-	// Network is "host"; "" is host.
+	// Network is "host" or "none"; "" is host. None needs namespaces.
 	Network string `json:"network,omitempty"`
-	// Mounts are not there yet.
+	// Mounts are folders of the host shown inside. They need namespaces.
 	Mounts []Mount `json:"mounts,omitempty"`
 	// Placement says where it runs; nil is the node asked.
 	Placement *Placement `json:"placement,omitempty"`
@@ -34,32 +37,46 @@ type Spec struct {
 	Failover string `json:"failover,omitempty"`
 }
 
-// Child is one slot of a sandbox: a program and how it is supervised.
+// Child is one slot of a supervisor: a program and how it is supervised, or a
+// supervisor of its own.
 type Child struct {
-	// ID is unique in its sandbox, of the same form as a sandbox's.
+	// ID is unique among the children of its supervisor, of the same form as a
+	// sandbox's.
 	ID string `json:"id"`
-	// Run is the program.
+	// Run is the program; nil for a supervisor.
 	Run *Run `json:"run,omitempty"`
-	// Name is the name to register; not there yet.
+	// Name is registered in the whole cluster before the child's first process
+	// starts, and is the slot's: it leads to whatever process is in it. "" is none.
 	Name string `json:"name,omitempty"`
 	// Restart is permanent, transient or temporary; "" is permanent.
 	Restart string `json:"restart,omitempty"`
 	// ShutdownMS is how long the program may take to end after SIGTERM; nil is
-	// 5000, 0 kills at once.
+	// 5000, 0 kills at once. A supervisor takes as long as its children need.
 	ShutdownMS *int `json:"shutdown_ms,omitempty"`
 	// Env is the program's environment, beside a minimal PATH.
 	Env map[string]string `json:"env,omitempty"`
-	// Limits are not there yet.
+	// Limits are what the program may use; nil is no limits.
 	Limits *Limits `json:"limits,omitempty"`
 	// Protocol is "jsonrpc" for a program that speaks JSON-RPC 2.0, a message a
 	// line, on its standard input and output; "": standard output is its log.
 	Protocol string `json:"protocol,omitempty"`
-	// Strategy, MaxRestarts, MaxSeconds and Children make a child a nested
-	// supervisor; not there yet.
-	Strategy    string `json:"strategy,omitempty"`
-	MaxRestarts *int   `json:"max_restarts,omitempty"`
-	MaxSeconds  *int   `json:"max_seconds,omitempty"`
-	Children    []any  `json:"children,omitempty"`
+	// Strategy, MaxRestarts, MaxSeconds and Children make the child a supervisor,
+	// with the meanings that they have in [Spec]. One of them is enough.
+	Strategy    string   `json:"strategy,omitempty"`
+	MaxRestarts *int     `json:"max_restarts,omitempty"`
+	MaxSeconds  *int     `json:"max_seconds,omitempty"`
+	Children    Children `json:"children,omitempty"`
+}
+
+// Children are those of a supervisor that is a child itself.
+type Children []Child
+
+// DescribeSchema implements op.Described.
+func (Children) DescribeSchema() string { return "a child, of the same form as this one" }
+
+// Supervises reports whether the child is a supervisor.
+func (c Child) Supervises() bool {
+	return c.Strategy != "" || c.MaxRestarts != nil || c.MaxSeconds != nil || c.Children != nil
 }
 
 // Run is a program.
@@ -125,16 +142,28 @@ func (s Spec) WithDefaults() Spec {
 	s.Isolation = orText(s.Isolation, IsolationAuto)
 	s.Network = orText(s.Network, NetworkHost)
 	s.Failover = orText(s.Failover, FailoverAny)
-	children := make([]Child, len(s.Children))
-	for i, c := range s.Children {
-		children[i] = c.withDefaults()
-	}
-	s.Children = children
+	s.Children = withDefaults(s.Children)
 	return s
 }
 
-func (c Child) withDefaults() Child {
+func withDefaults(given []Child) []Child {
+	children := make([]Child, len(given))
+	for i, c := range given {
+		children[i] = c.WithDefaults()
+	}
+	return children
+}
+
+// WithDefaults returns a copy in which everything left out is filled in.
+func (c Child) WithDefaults() Child {
 	c.Restart = orText(c.Restart, string(supervisor.Permanent))
+	if c.Supervises() {
+		c.Strategy = orText(c.Strategy, string(supervisor.OneForOne))
+		c.MaxRestarts = orInt(c.MaxRestarts, DefaultMaxRestarts)
+		c.MaxSeconds = orInt(c.MaxSeconds, DefaultMaxSeconds)
+		c.Children = withDefaults(c.Children)
+		return c
+	}
 	c.ShutdownMS = orInt(c.ShutdownMS, DefaultShutdownMS)
 	if c.Run != nil {
 		run := *c.Run

@@ -2,6 +2,7 @@ package sandbox_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -26,16 +27,17 @@ func TestParseDefaults(t *testing.T) {
 }
 
 func TestParseListsEveryFault(t *testing.T) {
-	_, err := sandbox.Parse([]byte(`{"id": "Shop", "labels": 1, "strategy": "rest_for_one", "max_restarts": -1, "max_seconds": 0.5,
+	_, err := sandbox.Parse([]byte(`{"id": "Shop", "labels": 1, "strategy": "simple_one_for_one", "max_restarts": -1, "max_seconds": 0.5,
 		"colour": "red", "colour": "blue", "id": "x",
 		"children": [
-			{"id": "a", "run": {"exec": []}, "restart": "often", "shutdown_ms": -5, "env": {"A=B": "", "GLASSBOX_PID": "1"}, "limits": {"pids": "x"}},
-			{"id": "a", "run": {"exec": ["./x"], "dir": "y", "shell": true}, "name": "n"},
+			{"id": "a", "run": {"exec": []}, "restart": "often", "shutdown_ms": -5, "env": {"A=B": "", "GLASSBOX_PID": "1"}, "limits": {"pids": "x", "memory_mb": -1, "cpus": 5000}},
+			{"id": "a", "run": {"exec": ["./x"], "dir": "y", "shell": true}, "name": "a\u0007", "protocol": "smtp"},
 			{"id": "", "run": {"exec": ["", "b\u0000"]}},
-			{"id": "w/", "strategy": "one_for_one", "children": []},
+			{"id": "w/", "strategy": "one_for_none", "children": [{"id": "x"}, {"id": "x"}], "run": {"exec": ["true"]}, "limits": {}},
 			{"id": "e"}, 7
 		],
-		"isolation": "process", "network": "moon", "mounts": [{"source": "/", "x/y~": 1}], "placement": {"spread": true}, "failover": "majority"}`))
+		"isolation": "process", "network": "none", "failover": "majority", "placement": {"spread": true},
+		"mounts": [{"source": "x", "target": "/", "x/y~": 1}, {"source": "/a", "target": "/proc/1"}, {"source": "/a", "target": "/b"}, {"source": "/a", "target": "/b/"}]}`))
 	require.Equal(t, errs.BadSpec, errs.KindOf(err))
 	got := make(map[string]string)
 	for _, f := range errs.From(err).Faults {
@@ -44,16 +46,42 @@ func TestParseListsEveryFault(t *testing.T) {
 	for _, at := range []string{
 		"/id", "/labels", "/strategy", "/max_restarts", "/max_seconds", "/colour",
 		"/children/0/run/exec", "/children/0/restart", "/children/0/shutdown_ms", "/children/0/env/A=B", "/children/0/env/GLASSBOX_PID",
-		"/children/0/limits/pids", "/children/0/limits",
-		"/children/1/id", "/children/1/run/exec/0", "/children/1/run/dir", "/children/1/run/shell", "/children/1/name",
-		"/children/2/id", "/children/2/run/exec/0", "/children/2/run/exec/1", "/children/3/id", "/children/3", "/children/4/run", "/children/5",
-		"/isolation", "/network", "/mounts", "/mounts/0/x~1y~0", "/placement/spread", "/failover",
+		"/children/0/limits/pids", "/children/0/limits/memory_mb", "/children/0/limits/cpus",
+		"/children/1/id", "/children/1/run/exec/0", "/children/1/run/dir", "/children/1/run/shell", "/children/1/name", "/children/1/protocol",
+		"/children/2/id", "/children/2/run/exec/0", "/children/2/run/exec/1",
+		"/children/3/id", "/children/3/strategy", "/children/3/run", "/children/3/limits", "/children/3/children/0/run", "/children/3/children/1/id",
+		"/children/4/run", "/children/5",
+		"/network", "/mounts", "/mounts/0/x~1y~0", "/mounts/0/source", "/mounts/0/target", "/mounts/1/target", "/mounts/3/target",
+		"/placement/spread", "/failover",
 	} {
 		require.Contains(t, got, at)
 		require.Contains(t, err.Error(), at)
 	}
-	require.Contains(t, got["/strategy"], "not in this version yet")
-	require.Contains(t, got["/children/3"], "does not have nested supervisors")
+	require.Contains(t, got["/failover"], "not in this version yet")
+}
+
+// TestParseTrees: supervisors below supervisors have bounds, and their defaults.
+func TestParseTrees(t *testing.T) {
+	s, err := sandbox.Parse([]byte(`{"id": "a", "children": [{"id": "w", "children": []}, {"id": "v", "strategy": "rest_for_one"}]}`))
+	require.NoError(t, err, "a supervisor may have no children yet")
+	s = s.WithDefaults()
+	require.Equal(t, "one_for_one", s.Children[0].Strategy)
+	require.Equal(t, 3, *s.Children[0].MaxRestarts)
+	require.Nil(t, s.Children[0].ShutdownMS)
+	_, err = sandbox.Parse([]byte(`{"id": "a"}`))
+	require.ErrorContains(t, err, "/children: is missing")
+	deep, many := `{"id": "x", "run": {"exec": ["true"]}}`, ""
+	for range 8 {
+		deep = `{"id": "s", "children": [` + deep + `]}`
+	}
+	_, err = sandbox.Parse([]byte(`{"id": "a", "children": [` + deep + `]}`))
+	require.ErrorContains(t, err, "make the tree flatter")
+	for i := range 200 {
+		many += fmt.Sprintf(`{"id": "c%d", "run": {"exec": ["true"]}},`, i)
+	}
+	many = strings.TrimSuffix(many, ",")
+	_, err = sandbox.Parse([]byte(`{"id": "a", "children": [{"id": "s", "children": [` + many + `]}, {"id": "r", "children": [` + many + `]}]}`))
+	require.ErrorContains(t, err, "402 children")
 }
 
 // TestParseTexts: labels and environment are texts, each name once, and labels

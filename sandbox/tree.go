@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"sync"
-	"time"
 
 	"github.com/glassbox-dev/glassbox/internal/errs"
 	"github.com/glassbox-dev/glassbox/internal/jsontext"
@@ -16,158 +15,190 @@ import (
 // keepHistory is how many ended processes a sandbox remembers.
 const keepHistory = 32
 
-// tree is one sandbox: its supervisor and its slots. One goroutine, run, lives
-// as long as the tree; it alone writes the tree's rows and tells its events.
+// keepDropped is of how many slots that are no more the logs can still be read.
+const keepDropped = 16
+
+// tree is one sandbox: its supervisors and their slots. One goroutine, run, lives
+// as long as the tree; it and the goroutines of its supervisors, which it awaits,
+// write the tree's rows and tell its events.
 type tree struct {
-	m       *Manager
-	spec    Spec // with defaults
-	rootPID string
-	slots   []*slot
+	m    *Manager
+	spec Spec // with defaults
+	uid  string
+	root *branch
+	// restored says that a former start of the node has kept it.
+	restored bool
 
 	destroyed chan struct{} // closed to ask for destruction
 	once      sync.Once     // of closing it
 	stored    chan struct{} // closed when the first row is stored, or was refused
-	settled   chan struct{} // closed when the first start succeeded or failed
 	gone      chan struct{} // closed when the tree is no more
 
-	mu      sync.Mutex // guards what follows, against readers
+	mu      sync.Mutex // guards what follows
 	row     memdb.Sandbox
-	root    memdb.Process
-	failure error // why the first start failed, or the row was refused
+	life    *life
+	next    *life  // that is to come instead; nil if none is
+	failure error  // why the present life's start failed, or the row was refused
+	why     string // of the destruction; "" while there is none
 	history []memdb.Process
+	dropped []member // not shown any more, but their logs can be read; oldest first
 }
 
 func newTree(m *Manager, spec Spec) *tree {
 	t := &tree{
-		m: m, spec: spec, rootPID: m.nextPID(),
-		destroyed: make(chan struct{}), stored: make(chan struct{}),
-		settled: make(chan struct{}), gone: make(chan struct{}),
-	}
-	for _, child := range spec.Children {
-		t.slots = append(t.slots, newSlot(t, child))
+		m: m, spec: spec, uid: rand.Text(), life: newLife(""),
+		destroyed: make(chan struct{}), stored: make(chan struct{}), gone: make(chan struct{}),
 	}
 	raw, _ := jsontext.Marshal(spec) // a validated spec has nothing that cannot be encoded
-	now := m.now()
 	t.row = memdb.Sandbox{
-		ID: spec.ID, UID: rand.Text(), Node: m.cfg.Node, Status: memdb.SandboxStarting,
-		Failover: spec.Failover, Labels: spec.Labels, Created: now, Spec: raw,
+		ID: spec.ID, UID: t.uid, Node: m.cfg.Node, Status: memdb.SandboxStarting,
+		Failover: spec.Failover, Labels: spec.Labels, Created: m.now(), Spec: raw,
 	}
-	t.root = memdb.Process{
-		PID: t.rootPID, Node: m.cfg.Node, Sandbox: spec.ID, Type: memdb.Supervisor,
-		State: memdb.ProcessStarting, Started: now, Isolation: memdb.Isolation{Level: IsolationNone},
-	}
+	t.root = newBranch(t, "", Child{
+		Strategy: spec.Strategy, MaxRestarts: spec.MaxRestarts, MaxSeconds: spec.MaxSeconds, Children: spec.Children,
+	})
 	return t
 }
 
-// run is the life of the tree: it serves until it fails, is destroyed or ctx
-// ends, and goes when destroyed or ctx ends. A failed one waits for that.
+// run is the existence of the tree, life by life. One that has failed waits to be
+// started again. It goes when it is destroyed or ctx ends.
 func (t *tree) run(ctx context.Context) {
 	defer t.close()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	if !t.open() {
+	if !t.open(ctx) {
 		return
 	}
-	t.m.tasks.Go(func() { // ends with ctx, which ends with run
-		select {
-		case <-t.destroyed:
-			cancel()
-		case <-ctx.Done():
-		}
-	})
-	err := t.serve(ctx)
-	if err != nil && ctx.Err() == nil {
-		t.fail(err)
-		<-ctx.Done()
+	for l := t.life; l != nil; l = t.reborn(ctx) {
+		t.live(ctx, l)
 	}
 	t.leave()
 }
 
-// open stores the first rows; false if the store refused.
-func (t *tree) open() bool {
+// live is one life of the tree. Nothing of it runs when it returns.
+func (t *tree) live(ctx context.Context, l *life) {
+	defer l.settle()
+	ctx, end := t.until(ctx, l)
+	defer end()
+	err := t.serve(ctx)
+	if ctx.Err() == nil {
+		t.fail(err)
+		l.settle()
+		<-ctx.Done()
+	}
+}
+
+// open takes the id and stores the first rows; false if that was refused.
+func (t *tree) open(ctx context.Context) bool {
 	defer close(t.stored)
-	if err := t.m.cfg.Store.PutSandbox(t.row); err != nil {
+	why := ""
+	if t.restored {
+		if !t.candidate(ctx) {
+			return false
+		}
+		why = "restored from this node's data folder"
+	} else if err := t.claim(ctx); err != nil {
 		t.mu.Lock()
 		t.failure = err
 		t.mu.Unlock()
 		return false
 	}
-	t.m.stored("processes", t.rootPID, t.m.cfg.Store.PutProcess(t.root))
-	t.m.emit(Event{Type: SandboxCreated, Subject: t.spec.ID, Data: t.row})
+	t.root.begin(t.root.reset)
+	t.m.emit(Event{Type: SandboxCreated, Subject: t.spec.ID, Data: t.current(), Why: why})
 	return true
 }
 
-// serve runs the supervisor.
+// serve runs the root supervisor.
 func (t *tree) serve(ctx context.Context) error {
-	spec := supervisor.Spec{
-		Strategy: supervisor.Strategy(t.spec.Strategy),
-		Intensity: supervisor.Intensity{
-			MaxRestarts: *t.spec.MaxRestarts,
-			Period:      time.Duration(*t.spec.MaxSeconds) * time.Second,
-		},
-	}
-	for _, s := range t.slots {
-		spec.Children = append(spec.Children, supervisor.ChildSpec{
-			ID: s.spec.ID, Restart: supervisor.Restart(s.spec.Restart), Shutdown: s.spec.shutdown(), Child: s,
-		})
-	}
-	sup, err := supervisor.New(spec, supervisor.Options{OnEvent: t.observe, Now: t.m.cfg.Now})
+	sup, err := supervisor.New(t.root.supervisorSpec(), t.root.options())
 	if err != nil {
 		return err
 	}
+	t.root.mu.Lock()
+	t.root.root = sup
+	t.root.mu.Unlock()
 	return sup.Serve(ctx)
 }
 
-// observe turns the supervisor's events into rows and events. It is called
-// from run's goroutine.
-func (t *tree) observe(e supervisor.Event) {
+// observe turns the events of a branch's supervisor into rows and events. It is
+// called from that supervisor's goroutine.
+func (t *tree) observe(b *branch, e supervisor.Event) {
 	switch e := e.(type) {
 	case supervisor.ChildExited:
-		t.remember(t.slot(e.Child).exited())
+		m := b.member(e.Child)
+		t.remember(m.ended(e))
+		if m.childSpec().Restart == supervisor.Temporary {
+			b.forget(m)
+		}
 	case supervisor.ChildStartFailed:
-		t.remember(t.slot(e.Child).current())
+		t.remember(b.member(e.Child).at().current())
 	case supervisor.ChildStopping:
-		t.stopping()
-		t.slot(e.Child).stopping(t.whyStopping())
+		b.member(e.Child).at().stopping(t.stopping(b))
 	case supervisor.AllRunning:
-		t.setStatus(memdb.SandboxRunning, "")
-		t.setRoot(memdb.ProcessRunning, nil)
-		t.m.emit(Event{Type: SandboxRunning, Subject: t.spec.ID, Data: t.current()})
-		close(t.settled)
+		if b == t.root {
+			t.running()
+		}
 	case supervisor.GaveUp:
-		t.giveUp(e.Err)
+		t.giveUp(b, e.Err)
 	}
 }
 
-// giveUp records why the tree is stopping by itself.
-func (t *tree) giveUp(err error) {
+// running stores that all runs.
+func (t *tree) running() {
+	t.setStatus(memdb.SandboxRunning, "")
+	t.root.update(func() { t.root.row.State = memdb.ProcessRunning })
+	t.m.emit(Event{Type: SandboxRunning, Subject: t.spec.ID, Data: t.current()})
 	t.mu.Lock()
-	t.failure = err
+	l := t.life
 	t.mu.Unlock()
-	t.setStatus(memdb.SandboxStopping, err.Error())
+	l.settle()
 }
 
-// stopping stores that the tree stops, once.
-func (t *tree) stopping() {
-	if t.current().Status != memdb.SandboxStopping {
-		t.setStatus(memdb.SandboxStopping, t.whyStopping())
-		t.setRoot(memdb.ProcessStopping, nil)
+// giveUp records why a branch's supervisor stops by itself.
+func (t *tree) giveUp(b *branch, err error) {
+	b.update(func() {
+		b.failure = err
+		b.row.State = memdb.ProcessStopping
+	})
+	if b == t.root {
+		t.setStatus(memdb.SandboxStopping, err.Error())
 	}
 }
 
-// whyStopping says why the tree stops its children.
-func (t *tree) whyStopping() string {
+// stopping says by whom and why a branch's supervisor stops its children, and stores
+// that the whole tree stops if that is why.
+func (t *tree) stopping(b *branch) (by string) {
+	b.mu.Lock()
+	failure, killer := b.failure, b.killer
+	b.mu.Unlock()
+	switch why := t.ending(); {
+	case why != "":
+		if t.current().Status != memdb.SandboxStopping {
+			t.setStatus(memdb.SandboxStopping, why)
+			t.root.stopping("its supervisor: " + why)
+		}
+		return "its supervisor: " + why
+	case failure != nil:
+		return "its supervisor: it gave up: " + failure.Error()
+	case killer != "": // as its children
+		return killer
+	default:
+		return "its supervisor: " + b.spec.Strategy + " restarts it with another child"
+	}
+}
+
+// ending says why the whole tree is to stop; "" if it is not.
+func (t *tree) ending() string {
 	t.mu.Lock()
-	failure := t.failure
+	next := t.next
 	t.mu.Unlock()
 	switch {
-	case failure != nil:
-		return "its supervisor gave up: " + failure.Error()
 	case t.isDestroyed():
 		return "the sandbox was destroyed"
-	default:
+	case t.m.ending():
 		return "the node is shutting down"
+	case next != nil:
+		return "the sandbox is restarted " + next.why
 	}
+	return ""
 }
 
 // fail stores that the tree has failed; nothing of it runs any more.
@@ -176,9 +207,9 @@ func (t *tree) fail(err error) {
 	t.failure = err
 	t.mu.Unlock()
 	t.setStatus(memdb.SandboxFailed, err.Error())
-	t.setRoot(memdb.ProcessFailed, &memdb.Exit{Cause: failureCause(err), Code: 1, Detail: brief(err.Error()), At: t.m.now()})
+	exit := memdb.Exit{Cause: failureCause(err), Code: 1, Detail: brief(err.Error()), At: t.m.now()}
+	t.root.update(func() { t.root.row.State, t.root.row.Exit = memdb.ProcessFailed, &exit })
 	t.m.emit(Event{Type: SandboxFailed, Subject: t.spec.ID, Data: t.current(), Why: brief(err.Error())})
-	t.settle()
 }
 
 // failureCause tells a supervisor that never ran from one that gave up.
@@ -195,50 +226,38 @@ func failureCause(err error) memdb.ExitCause {
 func (t *tree) leave() {
 	if !t.isDestroyed() {
 		if t.current().Status != memdb.SandboxFailed {
-			t.setStatus(memdb.SandboxStopped, "the node is shutting down")
+			why := "the node is shutting down"
+			t.setStatus(memdb.SandboxStopped, why)
+			exit := memdb.Exit{Cause: memdb.CauseKilled, By: why, At: t.m.now()}
+			t.root.update(func() { t.root.row.State, t.root.row.Exit = memdb.ProcessExited, &exit })
 		}
 		return
 	}
-	for _, s := range t.slots {
-		if pid := s.current().PID; pid != "" {
-			t.m.stored("processes", pid, t.m.cfg.Store.DeleteProcess(pid))
-		}
-	}
-	t.m.stored("processes", t.rootPID, t.m.cfg.Store.DeleteProcess(t.rootPID))
+	t.root.each(func(m member) { m.at().erase() })
 	t.m.stored("sandboxes", t.spec.ID, t.m.cfg.Store.DeleteSandbox(t.spec.ID))
-	t.m.emit(Event{Type: SandboxDestroyed, Subject: t.spec.ID, Data: t.current(), Why: "destroyed on request"})
+	t.m.stored("disk", t.uid, t.m.cfg.Disk.DropSandbox(t.uid))
+	t.release()
+	t.because("destroyed on request")
+	t.m.emit(Event{Type: SandboxDestroyed, Subject: t.spec.ID, Data: t.current(), Why: t.whyDestroyed()})
 }
 
 // close ends the tree for everybody who waits for it.
 func (t *tree) close() {
-	t.settle()
-	for _, s := range t.slots {
-		s.log.Close()
+	t.mu.Lock()
+	t.life.settle()
+	if t.next != nil {
+		t.next.settle()
 	}
+	t.mu.Unlock()
+	t.root.each(member.close)
 	t.m.forget(t)
 	close(t.gone)
-}
-
-// settle tells those who wait for the first start, once.
-func (t *tree) settle() {
-	select {
-	case <-t.settled:
-	default:
-		close(t.settled)
-	}
 }
 
 // destroy asks for the tree's end.
 func (t *tree) destroy() { t.once.Do(func() { close(t.destroyed) }) }
 
-func (t *tree) isDestroyed() bool {
-	select {
-	case <-t.destroyed:
-		return true
-	default:
-		return false
-	}
-}
+func (t *tree) isDestroyed() bool { return closed(t.destroyed) }
 
 // placed waits until the first row is stored.
 func (t *tree) placed(ctx context.Context) (memdb.Sandbox, error) {
@@ -250,20 +269,23 @@ func (t *tree) placed(ctx context.Context) (memdb.Sandbox, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.row.Status == memdb.SandboxStarting && t.failure != nil {
-		return memdb.Sandbox{}, errs.Wrap(errs.KindOf(t.failure), t.failure, "sandbox %q could not be stored", t.spec.ID)
+		return memdb.Sandbox{}, t.failure
 	}
 	return t.row, nil
 }
 
-// running waits until the first start has succeeded or failed.
-func (t *tree) running(ctx context.Context) (memdb.Sandbox, error) {
+// started waits until the start of a life, or of one that took its place meanwhile,
+// has succeeded or failed.
+func (t *tree) started(ctx context.Context, l *life) (memdb.Sandbox, error) {
 	if _, err := t.placed(ctx); err != nil {
 		return memdb.Sandbox{}, err
 	}
-	select {
-	case <-t.settled:
-	case <-ctx.Done():
-		return memdb.Sandbox{}, errs.Wrap(errs.Timeout, ctx.Err(), "sandbox %q is still starting, it goes on doing so: ask for it with sandbox.info", t.spec.ID)
+	for settled := false; !settled; l, settled = t.newest(l) {
+		select {
+		case <-l.settled:
+		case <-ctx.Done():
+			return memdb.Sandbox{}, errs.Wrap(errs.Timeout, ctx.Err(), "sandbox %q is still starting, it goes on doing so: ask for it with sandbox.info", t.spec.ID)
+		}
 	}
 	t.mu.Lock()
 	row, failure := t.row, t.failure
@@ -283,29 +305,60 @@ func (t *tree) running(ctx context.Context) (memdb.Sandbox, error) {
 // startFault is the error of a create whose first start failed. It is not
 // definite: the failed sandbox is there.
 func (t *tree) startFault(failure error) error {
-	cause := errs.From(failure)
 	e := errs.Wrap(errs.Conflict, failure, "sandbox %q could not be started", t.spec.ID)
-	var start *supervisor.StartError
-	if cause.Kind == errs.BadSpec && errors.As(failure, &start) {
+	if at, cause, found := programAt(t.spec.Children, failure); found && at != "" && cause.Kind == errs.BadSpec {
 		e.Kind, e.Faults = errs.BadSpec, cause.Faults
-		for i, child := range t.spec.Children {
-			if child.ID == start.Child && len(e.Faults) == 0 {
-				e.Faults = []errs.Fault{{Pointer: pointer("children", i, "run"), Message: cause.Message}}
-			}
+		if len(e.Faults) == 0 {
+			e.Faults = []errs.Fault{{Pointer: at + "/run", Message: cause.Message}}
 		}
 	}
 	e.Unsure = true
 	return e.WithWhy("%s; the failed sandbox stays visible until it is destroyed", failure)
 }
 
-// slot finds a slot by its child's id.
-func (t *tree) slot(child string) *slot {
-	for _, s := range t.slots {
-		if s.spec.ID == child {
-			return s
+// programAt follows the errors of supervisors down to the child that could not be
+// started, and returns its JSON pointer and the cause.
+func programAt(children []Child, failure error) (at string, cause *errs.Error, found bool) {
+	var start *supervisor.StartError
+	if !errors.As(failure, &start) {
+		return "", errs.From(failure), true
+	}
+	for i, child := range children {
+		if child.ID == start.Child {
+			below, cause, found := programAt(child.Children, start.Err)
+			return pointer("children", i) + below, cause, found
 		}
 	}
-	return nil
+	return "", nil, false
+}
+
+// drop deletes members, and all below them, that are not shown any more. The logs
+// of the newest can still be read.
+func (t *tree) drop(members ...member) {
+	for _, m := range members {
+		m.each(func(m member) {
+			m.at().erase()
+			m.close()
+			t.m.mu.Lock()
+			t.m.goTask(func() {
+				ctx, cancel := context.WithTimeout(context.Background(), claimTimeout)
+				defer cancel()
+				releaseName(ctx, m)
+			})
+			t.m.mu.Unlock()
+			t.mu.Lock()
+			t.dropped = append(t.dropped, m)
+			var oldest member
+			if len(t.dropped) > keepDropped {
+				oldest = t.dropped[0]
+				t.dropped = append([]member(nil), t.dropped[1:]...)
+			}
+			t.mu.Unlock()
+			if oldest != nil {
+				t.m.unindex(oldest)
+			}
+		})
+	}
 }
 
 // remember adds an ended process to the history.
@@ -326,13 +379,13 @@ func (t *tree) current() memdb.Sandbox {
 
 func (t *tree) info() Info {
 	t.mu.Lock()
-	info := Info{Sandbox: t.row, Processes: []memdb.Process{t.root}, History: append([]memdb.Process(nil), t.history...)}
+	info := Info{Sandbox: t.row, Processes: []memdb.Process{}, History: append([]memdb.Process(nil), t.history...)}
 	t.mu.Unlock()
-	for _, s := range t.slots {
-		if row := s.current(); row.PID != "" {
+	t.root.each(func(m member) {
+		if row := m.at().current(); row.PID != "" {
 			info.Processes = append(info.Processes, row)
 		}
-	}
+	})
 	return info
 }
 
@@ -343,13 +396,4 @@ func (t *tree) setStatus(status memdb.SandboxStatus, why string) {
 	row := t.row
 	t.mu.Unlock()
 	t.m.stored("sandboxes", row.ID, t.m.cfg.Store.PutSandbox(row))
-}
-
-// setRoot stores a new state of the supervisor.
-func (t *tree) setRoot(state memdb.ProcessState, exit *memdb.Exit) {
-	t.mu.Lock()
-	t.root.State, t.root.Exit = state, exit
-	row := t.root
-	t.mu.Unlock()
-	t.m.stored("processes", row.PID, t.m.cfg.Store.PutProcess(row))
 }

@@ -6,11 +6,15 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/glassbox-dev/glassbox/memdb"
 )
 
 // Limits of a spec.
 const (
-	maxChildren    = 256
+	maxChildren    = 256 // of all supervisors together
+	maxDepth       = 8   // of supervisors below one another
+	maxMounts      = 64
 	maxProgramSize = 96 << 10 // bytes of a child's arguments and environment
 	maxLabelsSize  = 4 << 10  // bytes of all labels, which every list of sandboxes shows
 	maxSeconds     = 1 << 30  // of any time: 34 years, so that none overflows
@@ -34,16 +38,57 @@ func (s Spec) check(f *faults) {
 	f.number("/max_restarts", s.MaxRestarts, 0)
 	f.number("/max_seconds", s.MaxSeconds, 1)
 	s.checkChildren(f)
-	f.choice("/isolation", s.Isolation, []string{IsolationAuto, IsolationNone},
-		[]string{"process", "container", "namespace"})
-	f.choice("/network", s.Network, []string{NetworkHost}, []string{"none", "private"})
-	if len(s.Mounts) > 0 {
-		f.notYet("/mounts", "mounts")
-	}
+	f.choice("/isolation", s.Isolation, []string{IsolationAuto, IsolationNone, IsolationProcess, IsolationNamespaces}, nil)
+	f.choice("/network", s.Network, []string{NetworkHost, NetworkNone}, []string{"private"})
+	s.checkNamespaces(f)
 	if s.Placement != nil && s.Placement.Spread {
 		f.notYet("/placement/spread", "spreading")
 	}
 	f.choice("/failover", s.Failover, []string{FailoverAny, FailoverNone}, []string{"majority"})
+}
+
+// checkNamespaces checks what only namespaces can do.
+func (s Spec) checkNamespaces(f *faults) {
+	weak := s.Isolation == IsolationNone || s.Isolation == IsolationProcess
+	if s.Network == NetworkNone && weak {
+		f.add("/network", "%q needs namespaces, and isolation is %q: use %q or %q", s.Network, s.Isolation, IsolationNamespaces, IsolationAuto)
+	}
+	if len(s.Mounts) > 0 && weak {
+		f.add("/mounts", "need namespaces, and isolation is %q: use %q or %q", s.Isolation, IsolationNamespaces, IsolationAuto)
+	}
+	if len(s.Mounts) > maxMounts {
+		f.add("/mounts", "are %d and may be %d: mount a folder above them", len(s.Mounts), maxMounts)
+	}
+	taken := make(map[string]int)
+	for i, m := range s.Mounts {
+		at := pointer("mounts", i)
+		m.check(f, at)
+		if j, twice := taken[filepath.Clean(m.Target)]; twice {
+			f.add(at+"/target", "is also the target of mount %d: each needs its own", j)
+		}
+		taken[filepath.Clean(m.Target)] = i
+	}
+}
+
+// reserved are the folders of a sandbox that nothing can be mounted on or below.
+var reserved = []string{"/proc", "/dev", "/sys"}
+
+func (m Mount) check(f *faults, at string) {
+	for name, path := range map[string]string{"/source": m.Source, "/target": m.Target} {
+		if !filepath.IsAbs(path) {
+			f.add(at+name, "%q is not an absolute path", path)
+		}
+		f.noZero(at+name, path)
+	}
+	target := filepath.Clean(m.Target)
+	if target == "/" {
+		f.add(at+"/target", "is the root of the sandbox: mount on a folder below it")
+	}
+	for _, dir := range reserved {
+		if target == dir || strings.HasPrefix(target, dir+"/") {
+			f.add(at+"/target", "is in %s, which the sandbox has of its own: use another folder", dir)
+		}
+	}
 }
 
 func (s Spec) checkLabels(f *faults) {
@@ -59,13 +104,35 @@ func (s Spec) checkLabels(f *faults) {
 }
 
 func (s Spec) checkChildren(f *faults) {
-	if len(s.Children) == 0 || len(s.Children) > maxChildren {
-		f.add("/children", "has %d children: give 1 to %d", len(s.Children), maxChildren)
+	if s.Children == nil {
+		f.add("/children", "is missing: say what to run; [] is a supervisor without children, to which they can be added")
+	}
+	if n := count(s.Children); n > maxChildren {
+		f.add("/children", "has %d children, with those of its supervisors, and may have %d: make several sandboxes", n, maxChildren)
+	}
+	checkAll(f, "/children", s.Children, 1)
+}
+
+// count counts children at any depth.
+func count(children []Child) int {
+	n := len(children)
+	for _, c := range children {
+		n += count(c.Children)
+	}
+	return n
+}
+
+// checkAll checks the children of one supervisor; depth is how many there are
+// above them.
+func checkAll(f *faults, at string, children []Child, depth int) {
+	if depth > maxDepth {
+		f.add(at, "are below %d supervisors, and may be below %d: make the tree flatter", depth, maxDepth)
+		return
 	}
 	first := make(map[string]int)
-	for i, c := range s.Children {
-		at := pointer("children", i)
-		c.check(f, at)
+	for i, c := range children {
+		at := at + pointer(i)
+		c.check(f, at, depth)
 		if j, twice := first[c.ID]; twice && c.ID != "" {
 			f.add(at+"/id", "%q is also the id of child %d: give each child its own", c.ID, j)
 		} else {
@@ -74,26 +141,73 @@ func (s Spec) checkChildren(f *faults) {
 	}
 }
 
-func (c Child) check(f *faults, at string) {
+func (c Child) check(f *faults, at string, depth int) {
 	f.id(at+"/id", c.ID)
-	nested := c.Strategy != "" || c.MaxRestarts != nil || c.MaxSeconds != nil || c.Children != nil
-	switch {
-	case nested:
-		f.notYet(at, "nested supervisors (strategy, max_restarts, max_seconds or children of a child)")
-	case c.Run == nil:
-		f.add(at+"/run", `is missing: say what to run, as {"exec": ["program", "argument"]}`)
+	f.choice(at+"/restart", c.Restart, []string{"permanent", "transient", "temporary"}, nil)
+	if c.Supervises() {
+		c.checkSupervisor(f, at, depth)
+		return
 	}
-	if c.Run != nil {
+	if c.Run == nil {
+		f.add(at+"/run", `is missing: say what to run, as {"exec": ["program", "argument"]}, or make the child a supervisor with children`)
+	} else {
 		c.checkRun(f, at)
 	}
 	if c.Name != "" {
-		f.notYet(at+"/name", "registered names")
+		if fault := memdb.NameFault(c.Name); fault != "" {
+			f.add(at+"/name", "%s", fault)
+		}
 	}
-	f.choice(at+"/restart", c.Restart, []string{"permanent", "transient", "temporary"}, nil)
 	f.number(at+"/shutdown_ms", c.ShutdownMS, 0)
 	c.checkEnv(f, at+"/env")
-	if c.Limits != nil {
-		f.notYet(at+"/limits", "limits")
+	c.Limits.check(f, at+"/limits")
+	f.choice(at+"/protocol", c.Protocol, []string{ProtocolJSONRPC}, nil)
+}
+
+// checkSupervisor checks a child that is a supervisor.
+func (c Child) checkSupervisor(f *faults, at string, depth int) {
+	f.strategy(at+"/strategy", c.Strategy)
+	f.number(at+"/max_restarts", c.MaxRestarts, 0)
+	f.number(at+"/max_seconds", c.MaxSeconds, 1)
+	for _, program := range []struct {
+		field string
+		given bool
+	}{
+		{"run", c.Run != nil}, {"name", c.Name != ""}, {"env", c.Env != nil}, {"limits", c.Limits != nil},
+		{"protocol", c.Protocol != ""}, {"shutdown_ms", c.ShutdownMS != nil},
+	} {
+		if program.given {
+			f.add(at+"/"+program.field, "is of a program, and this child is a supervisor: leave it out, or leave strategy, max_restarts, max_seconds and children out")
+		}
+	}
+	checkAll(f, at+"/children", c.Children, depth+1)
+}
+
+// Bounds of limits. A program needs some memory to start at all.
+const (
+	minMemoryMB = 1
+	maxMemoryMB = 1 << 24 // 16 TiB
+	maxCPUs     = 1024
+	maxPids     = 1 << 22 // the kernel's own
+)
+
+func (l *Limits) check(f *faults, at string) {
+	if l == nil {
+		return
+	}
+	f.limit(at+"/memory_mb", l.MemoryMB, minMemoryMB, maxMemoryMB)
+	f.limit(at+"/pids", l.Pids, 1, maxPids)
+	f.limit(at+"/output_mb", l.OutputMB, 1, maxMemoryMB)
+	f.limit(at+"/time_s", l.TimeS, 1, maxSeconds)
+	if l.CPUs != 0 && (l.CPUs < 0.01 || l.CPUs > maxCPUs) {
+		f.add(at+"/cpus", "is %v, must be 0.01 to %d, or left out for no limit", l.CPUs, maxCPUs)
+	}
+}
+
+// limit checks a limit; 0 is none.
+func (f *faults) limit(at string, value, least, most int) {
+	if value != 0 && (value < least || value > most) {
+		f.add(at, "is %d, must be %d to %d, or left out for no limit", value, least, most)
 	}
 }
 
@@ -146,7 +260,7 @@ func (f *faults) id(at, id string) {
 }
 
 func (f *faults) strategy(at, value string) {
-	f.choice(at, value, []string{"one_for_one"}, []string{"one_for_all", "rest_for_one"})
+	f.choice(at, value, []string{"one_for_one", "one_for_all", "rest_for_one"}, nil)
 }
 
 // choice checks one of several words; later ones are known but not there yet.

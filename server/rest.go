@@ -70,8 +70,15 @@ func (s *Server) call(o *op.Op, c echo.Context, params map[string]json.RawMessag
 	case status == http.StatusCreated:
 		setLocation(c, result)
 	}
-	return c.Blob(status, echo.MIMEApplicationJSON, result)
+	// As Blob would, without making the header's value anew for each answer.
+	c.Response().Header()[echo.HeaderContentType] = typeJSON
+	c.Response().WriteHeader(status)
+	_, err = c.Response().Write(result)
+	return err
 }
+
+// typeJSON is a header's value; net/http copies it.
+var typeJSON = []string{echo.MIMEApplicationJSON}
 
 // wasThere reports whether a result says that nothing was created.
 func wasThere(result json.RawMessage) bool {

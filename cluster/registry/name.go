@@ -2,16 +2,15 @@ package registry
 
 import (
 	"encoding/json"
-	"unicode"
-	"unicode/utf8"
+	"strings"
 
 	"github.com/glassbox-dev/glassbox/internal/errs"
 	"github.com/glassbox-dev/glassbox/internal/jsontext"
+	"github.com/glassbox-dev/glassbox/memdb"
 )
 
 // Limits of a claim.
 const (
-	MaxNameBytes  = 255
 	MaxValueBytes = 64 << 10
 	// MaxValueDepth is how deep a value may nest. encoding/json reads 10,000
 	// levels, and what is stored travels inside of messages: a value near that
@@ -19,20 +18,26 @@ const (
 	MaxValueDepth = 512
 )
 
+// reserved begins the names that only Glassbox itself claims. No other name has a
+// control character, so nobody can ask for one of them.
+const (
+	reserved    = "\x7f"
+	sandboxName = reserved + "sandbox/"
+)
+
+// SandboxName is the name by which the node that runs a sandbox holds its id.
+func SandboxName(id string) string { return sandboxName + id }
+
+// SandboxOf returns the id that a name of [SandboxName] is for.
+func SandboxOf(name string) (id string, ok bool) { return strings.CutPrefix(name, sandboxName) }
+
+// Reserved reports whether a name is one of those that are not shown.
+func Reserved(name string) bool { return strings.HasPrefix(name, reserved) }
+
 // ValidName says what is wrong with a name; the error names the field.
 func ValidName(field, name string) error {
-	switch {
-	case name == "":
-		return errs.BadParam(field, "a name is needed")
-	case len(name) > MaxNameBytes:
-		return errs.BadParam(field, "a name has at most %d bytes, not %d", MaxNameBytes, len(name))
-	case !utf8.ValidString(name):
-		return errs.BadParam(field, "a name is UTF-8, and %q is not", name)
-	}
-	for _, r := range name {
-		if unicode.IsControl(r) {
-			return errs.BadParam(field, "a name has no control characters; %q has %U", name, r)
-		}
+	if fault := memdb.NameFault(name); fault != "" {
+		return errs.BadParam(field, "%s", fault)
 	}
 	return nil
 }

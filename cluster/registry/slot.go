@@ -12,12 +12,14 @@ import (
 	"github.com/glassbox-dev/glassbox/memdb"
 )
 
-// Register wants a name for a process of this node or, without a pid, for the
-// node.
+// Register wants a name for a process of this node, for a slot of it or, without
+// either, for the node.
 type Register struct {
 	ID       uint64
 	Name     string
 	PID      string
+	Sandbox  string // with Child: the slot, which keeps the name whatever process is in it
+	Child    string
 	Value    json.RawMessage
 	Replace  bool // the value of a claim that the same holder has already
 	Epoch    uint64
@@ -170,10 +172,15 @@ func (s *slot) register(now time.Time, r Register, own memdb.Claimed, has bool) 
 // requests that come together with this one.
 func (s *slot) claim(now time.Time, r Register) {
 	s.wrote = true
-	s.c.claims = append(s.c.claims, claiming{s, r.ID, memdb.Claim{Name: s.name, Node: s.c.cfg.Self, PID: r.PID, Value: r.Value, Epoch: r.Epoch, Stamp: s.c.stamp(now)}})
+	s.c.claims = append(s.c.claims, claiming{s, r.ID, r.claim(s.c.cfg.Self, s.c.stamp(now))})
 	if !s.c.gathers {
 		s.c.flush(now)
 	}
+}
+
+// claim is the claim that the request wants.
+func (r Register) claim(node string, stamp uint64) memdb.Claim {
+	return memdb.Claim{Name: r.Name, Node: node, PID: r.PID, Sandbox: r.Sandbox, Child: r.Child, Value: r.Value, Epoch: r.Epoch, Stamp: stamp}
 }
 
 // claiming is a claim that is to be written.
@@ -287,7 +294,7 @@ func (s *slot) confirmed(now time.Time) {
 // again registers a name that this node has already.
 func (s *slot) again(r Register, own memdb.Claimed) {
 	switch {
-	case own.PID != r.PID:
+	case !own.SameHolder(r.claim(own.Node, 0)):
 		s.refuse(own.Claim)
 	case same(own.Value, r.Value) && sabotage.Breaks("answer a repeat before all know"):
 		s.end(Done{ID: r.ID, Claim: own.Claim})
@@ -374,7 +381,10 @@ func (s *slot) refuse(holder memdb.Claim) {
 // Taken is the error that names the holder of a name.
 func Taken(holder memdb.Claim) *errs.Error {
 	who := "node " + holder.Node
-	if holder.PID != "" {
+	switch {
+	case holder.Child != "":
+		who = fmt.Sprintf("child %q of sandbox %q on node %s", holder.Child, holder.Sandbox, holder.Node)
+	case holder.PID != "":
 		who = fmt.Sprintf("process %s of node %s", holder.PID, holder.Node)
 	}
 	return errs.New(errs.NameTaken, "the name %q is held by %s", holder.Name, who).WithNode(holder.Node)

@@ -28,6 +28,9 @@ type Config struct {
 	// Feeds are this node's own journals, for the peers, and OnFeed gets theirs.
 	Feeds  map[string]*journal.Journal[json.RawMessage]
 	OnFeed func(feed, origin string, incarnation, missed uint64, entries []json.RawMessage)
+	// OnDecree hears of decrees in what came from another origin: their uids, and
+	// that origin's copies. Like the other hooks it must not wait, nor call back.
+	OnDecree func(uids []string, copies []memdb.Destroyed)
 	// OnName hears what happens to this node's names; it may append to a feed.
 	OnName func(registry.Event)
 	Log    *slog.Logger
@@ -66,6 +69,9 @@ func NewCore(cfg Config) *Core {
 	if cfg.OnName == nil {
 		cfg.OnName = func(registry.Event) {}
 	}
+	if cfg.OnDecree == nil {
+		cfg.OnDecree = func([]string, []memdb.Destroyed) {}
+	}
 	if cfg.OnFeed == nil {
 		cfg.OnFeed = func(string, string, uint64, uint64, []json.RawMessage) {}
 	}
@@ -75,8 +81,13 @@ func NewCore(cfg Config) *Core {
 	c := &Core{cfg: cfg, members: map[string]cluster.Member{}, relayed: map[string]bool{}, forgot: map[string]uint64{}}
 	c.repl = replication.NewCore(replication.Config{
 		Self: cfg.Self, DB: cfg.DB, Feeds: cfg.Feeds, OnFeed: cfg.OnFeed, Log: cfg.Log,
-		OnApplied: func(origin string, a memdb.Applied) { c.names.Applied(c.now, origin, a) },
-		OnAcked:   func(peer string, beaten []memdb.Rival) { c.names.Acked(c.now, peer, beaten) },
+		OnApplied: func(origin string, a memdb.Applied) {
+			if len(a.Decrees) > 0 {
+				cfg.OnDecree(a.Decrees, a.Destroyed)
+			}
+			c.names.Applied(c.now, origin, a)
+		},
+		OnAcked: func(peer string, beaten []memdb.Rival) { c.names.Acked(c.now, peer, beaten) },
 	})
 	c.names = registry.NewCore(registry.Config{Self: cfg.Self, DB: cfg.DB, Acked: c.repl.Acked, Log: cfg.Log})
 	return c

@@ -265,6 +265,14 @@ func (r *Replica) Acknowledged(ctx context.Context) error {
 	return errs.Wrap(errs.Timeout, err, "done here, but not acknowledged by %v; they will know when they answer again", missing)
 }
 
+// Awaited names the members that take part in decisions now: those that are alive,
+// or suspected and not yet judged.
+func (r *Replica) Awaited() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Sorted(slices.Values(r.core.awaited))
+}
+
 // Acked returns how far each member has acknowledged this node's changes.
 func (r *Replica) Acked() map[string]uint64 {
 	r.mu.Lock()

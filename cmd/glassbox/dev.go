@@ -27,6 +27,7 @@ type devFlags struct {
 	preset            string
 	noDemo            bool
 	logDir            string
+	dataDir           string
 	allowFaults       bool
 }
 
@@ -46,7 +47,7 @@ func (a *app) dev() *cobra.Command {
 			"commands find the cluster by themselves. Kill a node with kill -9 and see the others notice.\n" +
 			"Ctrl-C stops everything and leaves nothing behind.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if _, err := fromEnvironment(cmd.Flags(), a.getenv, "nodes", "http-port", "rpc-port", "preset", "no-demo", "log-dir", "allow-faults"); err != nil {
+			if _, err := fromEnvironment(cmd.Flags(), a.getenv, "nodes", "http-port", "rpc-port", "preset", "no-demo", "log-dir", "data-dir", "allow-faults"); err != nil {
 				return err
 			}
 			return a.runDev(cmd.Context(), f)
@@ -59,6 +60,7 @@ func (a *app) dev() *cobra.Command {
 	flags.StringVar(&f.preset, "preset", "lan", "times of failure detection: local, lan or wan")
 	flags.BoolVar(&f.noDemo, "no-demo", false, "start no demo sandbox")
 	flags.StringVar(&f.logDir, "log-dir", "", "folder for the nodes' logs; without it they are kept while the cluster runs")
+	flags.StringVar(&f.dataDir, "data-dir", "", "folder that keeps the sandboxes of all nodes for the next start; without it nothing is kept")
 	flags.BoolVar(&f.allowFaults, "allow-faults", false, "let the commands of \"glassbox fault\" break the nodes' links on purpose")
 	flags.SortFlags = false
 	return cmd
@@ -120,7 +122,7 @@ func (a *app) runDev(ctx context.Context, f devFlags) (err error) {
 	defer func() { err = errors.Join(err, removeLogs()) }()
 	c, err := harness.StartProcesses(ctx, harness.ProcessOptions{
 		Binary: exe, Nodes: f.nodes, HTTP: f.addrs(f.httpPort), RPC: f.addrs(f.rpcPort), Dir: logDir, Preset: f.preset,
-		Flags: f.nodeFlags(),
+		Flags: f.nodeFlags(), Data: f.dataDir,
 	})
 	if err != nil {
 		return err

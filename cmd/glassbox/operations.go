@@ -69,7 +69,7 @@ func child(parent *cobra.Command, name string) *cobra.Command {
 	return cmd
 }
 
-// notFlags are parameters that the command line sets by itself.
+// notFlags are parameters that the command line sets by itself where it follows.
 var notFlags = []string{"wait_ms", "follow"}
 
 // operation makes the command of an operation: parameters in capitals are
@@ -84,7 +84,7 @@ func (a *app) operation(o *op.Op, words []string) *cobra.Command {
 	}
 	flags := map[string]string{} // parameter to flag
 	for _, f := range o.Fields() {
-		if !slices.Contains(arguments, f.Name) && !slices.Contains(notFlags, f.Name) {
+		if !slices.Contains(arguments, f.Name) && !(o.Followed() && slices.Contains(notFlags, f.Name)) {
 			flags[f.Name] = addFlag(cmd.Flags(), f)
 		}
 	}

@@ -132,7 +132,7 @@ func (a *app) ask(ctx context.Context, method string, params map[string]json.Raw
 	}
 	// The deadline is the node's to keep; this one is for a node that keeps
 	// none, being frozen.
-	ctx, cancel := context.WithTimeout(ctx, a.patience(method))
+	ctx, cancel := context.WithTimeout(ctx, a.patience(method, params))
 	defer cancel()
 	var result json.RawMessage
 	err = c.Call(ctx, method, params, &result)
@@ -140,10 +140,12 @@ func (a *app) ask(ctx context.Context, method string, params map[string]json.Raw
 }
 
 // patience is a little more than the node takes at most.
-func (a *app) patience(method string) time.Duration {
+func (a *app) patience(method string, params map[string]json.RawMessage) time.Duration {
 	const margin = 250 * time.Millisecond
 	if a.client.timeout > 0 {
 		return a.client.timeout + margin
 	}
-	return defaultTimeout(method) + margin
+	var waitMS int64
+	_ = json.Unmarshal(params["wait_ms"], &waitMS) // the node says what is wrong with it
+	return defaultTimeout(method) + time.Duration(waitMS)*time.Millisecond + margin
 }

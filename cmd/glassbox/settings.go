@@ -49,6 +49,7 @@ func newSettings(cfg node.Config) *settings {
 	f.IntVar(&c.History, "history", c.History, "how many events are remembered")
 	f.StringVar(&c.RequireIsolation, "require-isolation", c.RequireIsolation, "refuse programs that would run with less: none, process or namespaces")
 	f.IntVar(&c.MaxProcesses, "max-processes", c.MaxProcesses, "how many programs may run here")
+	f.StringVar(&c.DataDir, "data-dir", c.DataDir, "folder that keeps this node's sandboxes for its next start; without it nothing is kept")
 	f.BoolVar(&c.AllowFaults, "allow-faults", c.AllowFaults, "let the operations fault.* break this node's links on purpose")
 	f.StringVar(&c.LogLevel, "log-level", c.LogLevel, "debug, info, warn or error")
 	f.StringVar(&c.LogFormat, "log-format", c.LogFormat, "text or json")

@@ -33,14 +33,25 @@ var views = map[string]func(v *view, raw json.RawMessage) error{
 	"sandbox.list":    shown(showSandboxes),
 	"sandbox.info":    shown(showSandbox),
 	"sandbox.create":  shown(func(v *view, r memdb.Sandbox) { v.linef("%s is %s on %s", r.ID, r.Status, r.Node); v.why(r.Why) }),
-	"sandbox.destroy": shown(func(v *view, _ json.RawMessage) { v.linef("destroyed") }),
+	"sandbox.restart": shown(func(v *view, r memdb.Sandbox) { v.linef("%s is %s on %s", r.ID, r.Status, r.Node); v.why(r.Why) }),
+	"sandbox.destroy": shown(showDestroyed),
 	"event.list":      shown(showEvents),
-	"pubsub.publish":  shown(showPublished),
-	"fault.cut":       shown(showFault),
-	"fault.delay":     shown(showFault),
-	"fault.drop":      shown(showDropped),
-	"fault.heal":      shown(showHealed),
-	"fault.list":      shown(showFaults),
+
+	"supervisor.list":            shown(showSupervisors),
+	"supervisor.tree":            shown(showTrees),
+	"supervisor.which_children":  shown(showChildren),
+	"supervisor.count_children":  shown(showCounts),
+	"supervisor.start_child":     shown(showChild),
+	"supervisor.restart_child":   shown(showChild),
+	"supervisor.terminate_child": shown(func(v *view, r operations.Terminated) { v.linef("terminated %s", r.Child) }),
+	"supervisor.delete_child":    shown(func(v *view, _ json.RawMessage) { v.linef("deleted") }),
+
+	"pubsub.publish": shown(showPublished),
+	"fault.cut":      shown(showFault),
+	"fault.delay":    shown(showFault),
+	"fault.drop":     shown(showDropped),
+	"fault.heal":     shown(showHealed),
+	"fault.list":     shown(showFaults),
 
 	"registry.register":   shown(showRegistered),
 	"registry.lookup":     shown(showName),
@@ -426,5 +437,12 @@ func (a *app) showItem(method string, item json.RawMessage) error {
 		return shown(func(v *view, e sandbox.LogEntry) { v.entry(e) })(v, item)
 	default:
 		return writeJSON(a.out, item)
+	}
+}
+
+func showDestroyed(v *view, r *operations.SandboxDestroyed) {
+	v.linef("destroyed")
+	if r != nil {
+		v.linef("not reached, and told of it when they are back: %s", strings.Join(r.Pending, ", "))
 	}
 }

@@ -63,6 +63,10 @@ type Config struct {
 	// process or namespaces. Weaker ones are refused, and so is the start of a node on
 	// a machine that cannot do it.
 	RequireIsolation string `json:"require_isolation"`
+	// DataDir is the folder in which this node keeps the specs of its sandboxes, and
+	// what was destroyed while others were away: they survive its end, and are
+	// started again with it. Empty means that nothing is kept. It is one node's.
+	DataDir string `json:"data_dir"`
 	// AllowFaults lets the operations fault.* break this node's links on
 	// purpose. For trying things out: never where the cluster is relied on.
 	AllowFaults bool `json:"allow_faults"`

@@ -59,6 +59,22 @@ func gone(t *testing.T, n *nodetest.Node, name string) {
 	}, 10*time.Second, time.Millisecond, "%s on %s", name, n.Config.Name)
 }
 
+// TestALookupMayWait: for a name that somebody registers while it is waited for,
+// on another node.
+func TestALookupMayWait(t *testing.T) {
+	nodes := nodetest.Start(t, 2)
+	refused(t, errs.NotFound, nodes[0], "registry.lookup", params{"name": "late", "wait_ms": 1})
+	found := make(chan operations.HeldName)
+	go func() {
+		var held operations.HeldName
+		_ = nodes[0].Client().Call(t.Context(), "registry.lookup", params{"name": "late", "wait_ms": 20_000}, &held)
+		found <- held
+	}()
+	register(t, nodes[1], params{"name": "other"})
+	register(t, nodes[1], params{"name": "late"})
+	require.Equal(t, "n2", (<-found).Holder.Node)
+}
+
 // TestANameIsOneForTheWholeCluster: what returned is seen by all at once,
 // whoever is asked.
 func TestANameIsOneForTheWholeCluster(t *testing.T) {

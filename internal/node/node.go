@@ -16,6 +16,7 @@ import (
 	"github.com/glassbox-dev/glassbox/cluster/fault"
 	"github.com/glassbox-dev/glassbox/cluster/registry"
 	"github.com/glassbox-dev/glassbox/cluster/replica"
+	"github.com/glassbox-dev/glassbox/internal/disk"
 	"github.com/glassbox-dev/glassbox/internal/errs"
 	"github.com/glassbox-dev/glassbox/internal/event"
 	"github.com/glassbox-dev/glassbox/internal/journal"
@@ -48,6 +49,8 @@ type Node struct {
 	closedMu  sync.Mutex
 	closed    []int // ports that confined programs cannot connect to
 	sandboxes *sandbox.Manager
+	disk      *disk.Disk // nil: nothing is kept
+	decrees   *decrees
 	table     *op.Table
 	server    *server.Server
 
@@ -70,13 +73,25 @@ func New(cfg Config, version string, log *slog.Logger) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{cfg: cfg, version: version, started: time.Now(), log: log, leaving: make(chan struct{})}
+	if cfg.DataDir != "" {
+		if n.disk, err = disk.Open(cfg.DataDir, cfg.Name); err != nil {
+			return nil, err
+		}
+	}
 	if err := n.listen(); err != nil {
-		return nil, err
+		return nil, errors.Join(err, n.closeDisk())
 	}
 	if err := n.wire(secret, token); err != nil {
-		return nil, errors.Join(err, n.rpcListener.Close(), n.httpListener.Close())
+		return nil, errors.Join(err, n.rpcListener.Close(), n.httpListener.Close(), n.closeDisk())
 	}
 	return n, nil
+}
+
+func (n *Node) closeDisk() error {
+	if n.disk == nil {
+		return nil
+	}
+	return n.disk.Close()
 }
 
 // listen binds both ports.
@@ -132,6 +147,7 @@ func (n *Node) Run(ctx context.Context) error {
 	work := newGroup(last, func(err error) { cancel(err) })
 	work.Go("cluster", n.cluster.Run)
 	work.Go("replica", n.replica.Run)
+	work.Go("decrees", n.decrees.Run)
 	work.Go("memory", tidy)
 	programs := newGroup(last, func(err error) { cancel(err) })
 	killPrograms := programs.Go("programs", n.programs.Run)
@@ -157,7 +173,7 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	done()
 	endLast(errLeaving)
-	err = errors.Join(err, programs.Wait(), work.Wait())
+	err = errors.Join(err, programs.Wait(), work.Wait(), n.closeDisk())
 	if n.faults != nil {
 		n.faults.Close()
 	}
@@ -204,7 +220,12 @@ func (n *Node) wire(secret, token []byte) error {
 	n.topics = event.NewMessages(n.cfg.Name, boot, time.Now, n.log)
 	n.replica = replica.New(replica.Config{
 		Self: n.cfg.Name, DB: n.db, DeadAfter: membership.DeadAfter, Feeds: n.feeds(), OnFeed: n.onFeed, OnName: n.onName, Log: n.log,
+		OnDecree: func(uids []string, copies []memdb.Destroyed) { n.decrees.hear(uids, copies) },
 	}, caller{n})
+	restored, err := n.restore(membership)
+	if err != nil {
+		return err
+	}
 	var breaker cluster.Breaker
 	if n.cfg.AllowFaults {
 		n.faults = fault.New(n.onFault)
@@ -219,6 +240,7 @@ func (n *Node) wire(secret, token []byte) error {
 	n.sandboxes = sandbox.NewManager(sandbox.Config{
 		Node: n.cfg.Name, Incarnation: func() uint64 { return n.cluster.Self().Incarnation },
 		Runtime: n.programs, Store: store{n.replica}, OnEvent: n.onSandbox, Log: n.log, MaxProcesses: n.cfg.MaxProcesses,
+		Claimer: ids{n}, Names: slots{n}, Decrees: n.decrees, Disk: n.keeper(), Restored: restored,
 	})
 	if n.table, err = op.NewTable(router{n}, n.log, operations.All(n.deps())...); err != nil {
 		return err
@@ -264,6 +286,12 @@ func (n *Node) publish(e event.Event) {
 // onName tells everybody what happens to this node's names. The replica sends it
 // on by itself.
 func (n *Node) onName(e registry.Event) {
+	if e.Type == registry.NameConflict {
+		n.lost(e)
+	}
+	if registry.Reserved(e.Claim.Name) {
+		return
+	}
 	if e.Type == registry.NameRegistered && e.Why == "" {
 		e.Why = "by request"
 	}

@@ -24,6 +24,9 @@ func (n *Node) probe() operations.Metrics {
 	if pid, ok := n.programs.Guardian(); ok {
 		m.GuardianRSSBytes = rss(pid)
 	}
+	if pid, ok := n.programs.Keeper(); ok {
+		m.GuardianRSSBytes += rss(pid)
+	}
 	return m
 }
 

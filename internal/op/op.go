@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/glassbox-dev/glassbox/internal/errs"
@@ -78,6 +79,7 @@ type Op struct {
 	merge  func(parts []rawPart) (any, error)
 	stream *streamSpec
 	stats  stats
+	pins   bool // the path itself names the node to run on
 }
 
 // Option completes a definition.
@@ -88,6 +90,7 @@ type Option func(*Op)
 // first start.
 func Define[In, Out any](s Spec, run func(ctx context.Context, in In) (Out, error), options ...Option) *Op {
 	o := &Op{Spec: s, in: paramsOf[In](s.Name), out: reflect.TypeFor[Out]()}
+	o.pins = slices.Contains(o.PathParams(), nodeParam)
 	o.run = func(ctx context.Context, in any) (any, error) { return run(ctx, in.(In)) }
 	for _, option := range options {
 		option(o)
@@ -160,7 +163,7 @@ func (o *Op) check() error {
 	switch {
 	case o.Name == "" || o.Summary == "" || o.Method == "" || o.Path == "" || o.Effect == "":
 		return fmt.Errorf("operation %q: name, summary, method, path and effect are all needed", o.Name)
-	case o.Runs == OnOwner && o.owner == nil && !o.pathPins():
+	case o.Runs == OnOwner && o.owner == nil && !o.pins:
 		return fmt.Errorf("operation %q runs on the owner: say who that is with op.Owner", o.Name)
 	case o.Runs == Everywhere && o.merge == nil:
 		return fmt.Errorf("operation %q runs everywhere: say how to merge with op.Merge", o.Name)
@@ -171,16 +174,6 @@ func (o *Op) check() error {
 		}
 	}
 	return nil
-}
-
-// pathPins reports whether the path itself names the node to run on.
-func (o *Op) pathPins() bool {
-	for _, name := range o.PathParams() {
-		if name == nodeParam {
-			return true
-		}
-	}
-	return false
 }
 
 func (o *Op) timeout() time.Duration {

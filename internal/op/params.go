@@ -20,6 +20,10 @@ const (
 	timeoutParam = "timeout_ms"
 )
 
+// waitParam is how long an operation that has this parameter waits for what is not
+// there yet, in milliseconds. It may then take so much longer than usual.
+const waitParam = "wait_ms"
+
 // Decoder is implemented by parameter types that decode themselves, such as a
 // spec whose faults are all to be listed at once. It gets the members that are
 // not common to all operations.

@@ -3,6 +3,7 @@ package op
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"reflect"
 	"strings"
 	"time"
@@ -37,7 +38,7 @@ func (o *Op) ParamsSchema() (*jsonschema.Schema, error) {
 			s.Properties[name] = property
 		}
 	}
-	if o.pathPins() {
+	if o.pins {
 		s.Required = append(s.Required, nodeParam)
 	}
 	return s, nil
@@ -65,8 +66,38 @@ func (o *Op) ResultSchema() (*jsonschema.Schema, error) {
 	return s, nil
 }
 
+// Described is implemented by a type whose schema is told in words, since it
+// contains itself: a list of the type it is part of.
+type Described interface {
+	// DescribeSchema says what the list's elements are.
+	DescribeSchema() string
+}
+
 func schemaOf(t reflect.Type) (*jsonschema.Schema, error) {
-	return jsonschema.ForType(t, &jsonschema.ForOptions{TypeSchemas: typeSchemas})
+	known := maps.Clone(typeSchemas)
+	describe(t, known, map[reflect.Type]bool{})
+	return jsonschema.ForType(t, &jsonschema.ForOptions{TypeSchemas: known})
+}
+
+// describe finds the types within t that describe themselves.
+func describe(t reflect.Type, known map[reflect.Type]*jsonschema.Schema, seen map[reflect.Type]bool) {
+	if seen[t] || known[t] != nil {
+		return
+	}
+	seen[t] = true
+	if t.Implements(reflect.TypeFor[Described]()) {
+		text := reflect.Zero(t).Interface().(Described).DescribeSchema()
+		known[t] = &jsonschema.Schema{Type: "array", Items: &jsonschema.Schema{Type: "object", Description: text}}
+		return
+	}
+	switch t.Kind() {
+	case reflect.Pointer, reflect.Slice, reflect.Array, reflect.Map:
+		describe(t.Elem(), known, seen)
+	case reflect.Struct:
+		for _, f := range reflect.VisibleFields(t) {
+			describe(f.Type, known, seen)
+		}
+	}
 }
 
 // Schema returns the JSON Schema of one parameter.

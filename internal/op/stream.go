@@ -10,11 +10,8 @@ import (
 	"github.com/glassbox-dev/glassbox/internal/jsontext"
 )
 
-// Parameters of a followed operation.
-const (
-	afterParam = "after"
-	waitParam  = "wait_ms"
-)
+// afterParam says behind which item of a followed operation to go on.
+const afterParam = "after"
 
 // pollWait is how long one read of a stream waits for something to come.
 const pollWait = 10 * time.Second

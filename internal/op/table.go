@@ -71,6 +71,7 @@ type call struct {
 	in      any
 	node    string // the node it is pinned to, or ""
 	timeout time.Duration
+	bounded bool // by the caller
 	caller  Caller
 }
 
@@ -120,8 +121,21 @@ func (o *Op) decode(req Request) (*call, error) {
 	if err := c.takeCommon(m); err != nil {
 		return nil, err
 	}
-	c.in, err = o.in.decode(m)
+	if c.in, err = o.in.decode(m); err == nil {
+		c.allowWait(m)
+	}
 	return c, err
+}
+
+// allowWait gives an operation that is to wait the time for it, unless the caller
+// has said how long it may take.
+func (c *call) allowWait(m map[string]json.RawMessage) {
+	raw, waits := m[waitParam]
+	var ms int64
+	if !waits || c.bounded || json.Unmarshal(raw, &ms) != nil {
+		return
+	}
+	c.timeout += time.Duration(ms) * time.Millisecond
 }
 
 func (c *call) takeCommon(m map[string]json.RawMessage) error {
@@ -144,11 +158,11 @@ func (c *call) takeCommon(m map[string]json.RawMessage) error {
 		if err := json.Unmarshal(raw, &ms); err != nil || ms < 1 || ms > time.Hour.Milliseconds() {
 			return errs.BadParam(timeoutParam, "must be an integer of milliseconds between 1 and %d", time.Hour.Milliseconds())
 		}
-		c.timeout = time.Duration(ms) * time.Millisecond
+		c.timeout, c.bounded = time.Duration(ms)*time.Millisecond, true
 		delete(m, timeoutParam)
 		common++
 	}
-	if c.op.pathPins() && c.node == "" {
+	if c.op.pins && c.node == "" {
 		return errs.BadParam(nodeParam, "required, but missing: say which node is meant")
 	}
 	if common > 0 {

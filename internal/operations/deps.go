@@ -27,6 +27,7 @@ type Deps struct {
 	DB        *memdb.DB
 	Sandboxes *sandbox.Manager
 	Names     Names
+	Decrees   Decrees
 	Events    *event.Log
 	Topics    *event.Log // the messages published to topics
 	// Say publishes a message to a topic, and returns its id in Topics.
@@ -55,7 +56,7 @@ type Deps struct {
 // All lists the operations of the table.
 func All(d Deps) []*op.Op {
 	var all []*op.Op
-	for _, ops := range [][]*op.Op{clusterOps(d), nodeOps(d), processOps(d), sandboxOps(d), registryOps(d), topicOps(d), eventOps(d), faultOps(d), discoverOps(d)} {
+	for _, ops := range [][]*op.Op{clusterOps(d), nodeOps(d), processOps(d), supervisorOps(d), sandboxOps(d), registryOps(d), topicOps(d), eventOps(d), faultOps(d), discoverOps(d)} {
 		all = append(all, ops...)
 	}
 	return all

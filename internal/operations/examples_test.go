@@ -26,7 +26,8 @@ var withoutExample = []string{"event.subscribe", "event.unsubscribe", "node.leav
 // lifeCycle is the order in which examples that build on each other are run:
 // first what makes the sandbox and the names, then what looks at them, then what
 // ends them.
-var lifeCycle = []string{"sandbox.create", "registry.register", "pubsub.publish", "", "process.logs", "process.kill", "registry.unregister", "sandbox.destroy"}
+var lifeCycle = []string{"sandbox.create", "registry.register", "pubsub.publish", "", "process.logs", "process.kill", "supervisor.terminate_child",
+	"supervisor.restart_child", "supervisor.delete_child", "supervisor.start_child", "sandbox.restart", "registry.unregister", "sandbox.destroy"}
 
 // TestExamplesAgree runs every example over REST and over JSON-RPC on a real
 // node, and both must say the same.
@@ -53,6 +54,9 @@ func TestExamplesAgree(t *testing.T) {
 				if strings.Contains(params, "${pid}") {
 					params = strings.ReplaceAll(params, "${pid}", runningPID(t, n))
 				}
+				if strings.Contains(params, "${supervisor}") {
+					params = strings.ReplaceAll(params, "${supervisor}", supervisorPID(t, n))
+				}
 				status, answer := ask(t, n, o, params)
 				require.True(t, way == "rpc" || status == o.SuccessStatus(), "%s: status %d: %s", o.Name, status, answer)
 				answers[way][o.Name+": "+example.Summary] = canonical(t, answer, example.Volatile)
@@ -76,6 +80,14 @@ func runningPID(t *testing.T, n *nodetest.Node) string {
 		}
 		require.NoError(t, t.Context().Err())
 	}
+}
+
+// supervisorPID is the supervisor of the example's sandbox.
+func supervisorPID(t *testing.T, n *nodetest.Node) string {
+	t.Helper()
+	list := nodetest.Call[operations.SupervisorList](t, n, "supervisor.list", map[string]any{"sandbox": "pair"})
+	require.Len(t, list.Supervisors, 1)
+	return list.Supervisors[0].PID
 }
 
 // rest puts the parameters where a REST client would: in the path, then in the

@@ -28,7 +28,7 @@ type Cause struct {
 // Metrics are a node's own figures, read when they are asked for.
 type Metrics struct {
 	RSSBytes         int64   `json:"rss_bytes"`          // resident memory of the node's process
-	GuardianRSSBytes int64   `json:"guardian_rss_bytes"` // and of its guardian; 0 if it has none yet
+	GuardianRSSBytes int64   `json:"guardian_rss_bytes"` // and of its guardian and keeper; 0 if it has none yet
 	HeapBytes        int64   `json:"heap_bytes"`         // live and not yet collected Go objects
 	Goroutines       int     `json:"goroutines"`
 	CPUSeconds       float64 `json:"cpu_seconds"` // used since the start

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -62,5 +63,32 @@ func BenchmarkRegister(b *testing.B) {
 			_, err := table.Invoke(context.Background(), op.Request{Method: "registry.register", Params: params})
 			require.NoError(b, err)
 		}
+	})
+}
+
+// BenchmarkLookup measures lookups of another node's name over HTTP, sixteen
+// callers in the same process.
+func BenchmarkLookup(b *testing.B) {
+	const names = 1000
+	nodes := nodetest.Start(b, 2)
+	for i := range names {
+		params := fmt.Appendf(nil, `{"name":"bench/%06d","value":{"port":6379}}`, i)
+		_, err := nodes[1].Table().Invoke(context.Background(), op.Request{Method: "registry.register", Params: params})
+		require.NoError(b, err)
+	}
+	transport := &http.Transport{MaxIdleConnsPerHost: 16}
+	defer transport.CloseIdleConnections()
+	client := http.Client{Transport: transport}
+	var next atomic.Int64
+	b.ReportAllocs()
+	b.ResetTimer()
+	rpctest.Spread(b, 16, b.N, func() error {
+		answer, err := client.Get(fmt.Sprintf("http://%s/api/v1/registry/bench/%06d", nodes[0].HTTP(), next.Add(1)%names))
+		if err != nil {
+			return err
+		}
+		defer answer.Body.Close()
+		_, err = io.Copy(io.Discard, answer.Body)
+		return err
 	})
 }

@@ -113,7 +113,7 @@ func processOps(d Deps) []*op.Op {
 		})),
 		op.Define(op.Spec{
 			Name: "process.logs", Summary: "Read what a process printed", Method: http.MethodGet, Path: "/processes/:pid/logs",
-			Command: "logs PID", Effect: op.Read, Runs: op.OnOwner, Timeout: 25 * time.Second,
+			Command: "logs PID", Effect: op.Read, Runs: op.OnOwner,
 			Description: "The lines of the process and of its predecessors in the same slot, each with its pid. Only the newest are " +
 				"kept; `missed` counts those that are gone.",
 			Errors:   []errs.Kind{errs.NotFound, errs.Conflict},

@@ -39,7 +39,8 @@ type RegisterParams struct {
 // LookupParams says which name to look up, and how.
 type LookupParams struct {
 	NameParams
-	Consistent bool `json:"consistent" doc:"ask all members for their own claims, instead of what has come from them"`
+	Consistent bool  `json:"consistent" doc:"ask all members for their own claims, instead of what has come from them"`
+	WaitMS     int64 `json:"wait_ms" min:"0" max:"20000" doc:"if nobody holds it, wait so long for somebody who does"`
 }
 
 // NameListParams filters the list of names.
@@ -58,10 +59,13 @@ type HeldName struct {
 	Registered time.Time       `json:"registered"`
 }
 
-// Holder is a node, or a process of it.
+// Holder is a node, a process of it, or the slot of a child.
 type Holder struct {
 	Node string `json:"node"`
-	PID  string `json:"pid,omitempty"`
+	PID  string `json:"pid,omitempty"` // of a slot: the process that is in it now, if any is
+	// Sandbox and Child name the slot that holds it, whatever process is in it.
+	Sandbox string `json:"sandbox,omitempty"`
+	Child   string `json:"child,omitempty"`
 }
 
 // Registered is a name and whether this request made it so.
@@ -94,9 +98,14 @@ func NameEventOf(e registry.Event) NameEvent {
 	return data
 }
 
-func holderOf(c memdb.Claim) Holder { return Holder{c.Node, c.PID} }
+func holderOf(c memdb.Claim) Holder { return Holder{c.Node, c.PID, c.Sandbox, c.Child} }
 
-func nameOf(c memdb.Claim) HeldName {
+// nameOf tells who holds a name; of a slot also which process is in it now.
+func nameOf(v memdb.View, c memdb.Claim) HeldName {
+	if c.Child != "" {
+		p, _ := v.ProcessOf(c.Node, c.Sandbox, c.Child)
+		c.PID = p.PID
+	}
 	value := c.Value
 	if len(value) == 0 {
 		value = json.RawMessage("null")
@@ -127,6 +136,12 @@ func (h Holder) AppendJSON(b []byte) []byte {
 	b = jsontext.AppendString(append(b, `{"node":`...), h.Node)
 	if h.PID != "" {
 		b = jsontext.AppendString(append(b, `,"pid":`...), h.PID)
+	}
+	if h.Sandbox != "" {
+		b = jsontext.AppendString(append(b, `,"sandbox":`...), h.Sandbox)
+	}
+	if h.Child != "" {
+		b = jsontext.AppendString(append(b, `,"child":`...), h.Child)
 	}
 	return append(b, '}')
 }
@@ -162,7 +177,7 @@ func registryOps(d Deps) []*op.Op {
 			Command: "registry lookup NAME", Effect: op.Read, Runs: op.Anywhere,
 			Description: "Answered from what the node knows; it asks the holder only when it does not know yet whether the claim is confirmed. " +
 				"Such an answer may lag behind a write in flight, never behind one that returned. With `consistent` no two answers contradict each other, " +
-				"whoever is asked.",
+				"whoever is asked. With `wait_ms` a name that nobody holds yet is waited for.",
 			Errors: []errs.Kind{errs.NotFound},
 			Examples: []op.Example{
 				{Summary: "one", Params: `{"name":"shop/cache"}`, Volatile: []string{"registered"}},
@@ -172,9 +187,10 @@ func registryOps(d Deps) []*op.Op {
 		op.Define(op.Spec{
 			Name: "registry.unregister", Summary: "Give a name up", Method: http.MethodDelete, Path: "/registry/:name",
 			Command: "registry unregister NAME", Effect: op.Destructive, Runs: op.OnOwner, Status: http.StatusNoContent,
-			Description: "Done by its holder's node, whichever is asked. The answer comes when all members have acknowledged it.",
-			Errors:      []errs.Kind{errs.NotFound},
-			Examples:    []op.Example{{Summary: "one", Params: `{"name":"shop/cache"}`}},
+			Description: "Done by its holder's node, whichever is asked. The answer comes when all members have acknowledged it. " +
+				"The name of a sandbox's child is a `conflict`: it is its slot's until the sandbox is destroyed.",
+			Errors:   []errs.Kind{errs.NotFound, errs.Conflict},
+			Examples: []op.Example{{Summary: "one", Params: `{"name":"shop/cache"}`}},
 		}, d.unregister, op.Owner(func(ctx context.Context, in NameParams) (string, error) {
 			claim, err := d.lookup(ctx, LookupParams{NameParams: in})
 			return claim.Holder.Node, err
@@ -223,7 +239,7 @@ func (d Deps) register(ctx context.Context, in RegisterParams) (Registered, erro
 		return Registered{}, err
 	}
 	replaced := changed && had && before.Stamp == claim.Stamp // a claim keeps its stamp
-	return Registered{nameOf(claim), changed && !replaced, replaced}, nil
+	return Registered{nameOf(d.DB.View(), claim), changed && !replaced, replaced}, nil
 }
 
 // compact makes equal values equal texts, in memory of their own: what is kept
@@ -241,16 +257,41 @@ func (d Deps) lookup(ctx context.Context, in LookupParams) (HeldName, error) {
 		return HeldName{}, err
 	}
 	claim, err := d.Names.Lookup(ctx, in.Name, in.Consistent)
+	if in.WaitMS > 0 && errs.KindOf(err) == errs.NotFound {
+		claim, err = d.awaitName(ctx, in)
+	}
 	if err != nil {
 		return HeldName{}, err
 	}
-	return nameOf(claim), nil
+	return nameOf(d.DB.View(), claim), nil
+}
+
+// awaitName looks a name up until somebody holds it, or nobody did for as long as
+// is to be waited.
+func (d Deps) awaitName(ctx context.Context, in LookupParams) (memdb.Claim, error) {
+	wait, cancel := context.WithTimeout(ctx, time.Duration(in.WaitMS)*time.Millisecond)
+	defer cancel()
+	for {
+		changed := d.DB.View().Changed() // before the lookup: nothing is missed between
+		claim, err := d.Names.Lookup(ctx, in.Name, in.Consistent)
+		if errs.KindOf(err) != errs.NotFound {
+			return claim, err
+		}
+		select {
+		case <-changed:
+		case <-wait.Done():
+			return claim, err
+		}
+	}
 }
 
 // unregister answers nothing: HTTP's 204.
 func (d Deps) unregister(ctx context.Context, in NameParams) (*struct{}, error) {
 	if err := registry.ValidName("name", in.Name); err != nil {
 		return nil, err
+	}
+	if own, has := d.DB.View().Claim(in.Name, d.Self); has && own.Child != "" {
+		return nil, errs.New(errs.Conflict, "the name %q is that of child %q of sandbox %q; it goes when the sandbox is destroyed", in.Name, own.Child, own.Sandbox)
 	}
 	return nil, d.Names.Unregister(ctx, in.Name, "by request")
 }
@@ -260,14 +301,15 @@ func (d Deps) listNames(_ context.Context, in NameListParams) (NameList, error) 
 		return NameList{}, err
 	}
 	list := NameList{Names: []HeldName{}}
-	for claim := range d.DB.View().Holders(in.Prefix, in.Cursor) {
+	view := d.DB.View()
+	for claim := range view.Holders(in.Prefix, in.Cursor) {
 		switch {
-		case !claim.Confirmed || in.Node != "" && claim.Node != in.Node:
+		case !claim.Confirmed || registry.Reserved(claim.Name) || in.Node != "" && claim.Node != in.Node:
 		case len(list.Names) == in.Limit:
 			list.Next = list.Names[in.Limit-1].Name
 			return list, nil
 		default:
-			list.Names = append(list.Names, nameOf(claim.Claim))
+			list.Names = append(list.Names, nameOf(view, claim.Claim))
 		}
 	}
 	return list, nil

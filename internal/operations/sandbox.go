@@ -48,6 +48,23 @@ type SandboxParams struct {
 	ID string `json:"sandbox_id" op:"required" doc:"the sandbox's id"`
 }
 
+// SandboxDestroyParams says which sandbox is to be destroyed, and how.
+type SandboxDestroyParams struct {
+	SandboxParams
+	Force bool `json:"force" doc:"also if its node cannot be reached: that is decreed, and carried out when the node is back"`
+}
+
+// SandboxDestroyed says who has not heard of a destruction yet.
+type SandboxDestroyed struct {
+	Pending []string `json:"pending"` // nodes that could not be reached; they hear of it when they are back
+}
+
+// Decrees tells who knows what was destroyed.
+type Decrees interface {
+	// Pending names the configured nodes that have not heard of a decree yet.
+	Pending(uid string) []string
+}
+
 // SandboxInfoParams says how much to tell of a sandbox.
 type SandboxInfoParams struct {
 	SandboxParams
@@ -73,7 +90,8 @@ func sandboxOps(d Deps) []*op.Op {
 			Name: "sandbox.create", Summary: "Start a sandbox", Method: http.MethodPost, Path: "/sandboxes",
 			Command: "sandbox create FILE", Effect: op.Write, Runs: op.OnOwner, Timeout: 15 * time.Second, Status: http.StatusCreated,
 			Description: "The parameters are the spec itself. It runs on the node its placement names, otherwise on the node asked. " +
-				"The answer comes when all its children were started and all live nodes know of it. A sandbox whose program " +
+				"The answer comes when its id is this sandbox's on all live nodes, they know its spec, it is on disk where the node has a data folder, " +
+				"and all its children were started. A sandbox whose program " +
 				"cannot be started is `failed` and stays visible, with the reason, until it is destroyed.",
 			Errors: []errs.Kind{errs.BadSpec, errs.AlreadyExists, errs.Conflict},
 			Examples: []op.Example{{
@@ -106,11 +124,30 @@ func sandboxOps(d Deps) []*op.Op {
 			Name: "sandbox.destroy", Summary: "Stop a sandbox and forget it", Method: http.MethodDelete,
 			Path: "/sandboxes/:sandbox_id", Command: "sandbox destroy SANDBOX_ID", Effect: op.Destructive, Runs: op.OnOwner,
 			Timeout: 30 * time.Second, Status: http.StatusNoContent,
-			Description: "The children are stopped in reverse order, each with its shutdown time. The answer comes when nothing " +
-				"of it runs any more and all live nodes know.",
+			Description: "First all live nodes take down that it is to be no more, so that it comes back from no disk. Then the children are stopped " +
+				"in reverse order, each with its shutdown time. The answer comes when nothing of it runs any more and all live nodes know. " +
+				"While some of the cluster's nodes cannot be reached it is 200 with `pending`: they hear of it when they are back. " +
+				"If the sandbox's own node cannot be reached it is `node_unavailable`, unless `force` is given.",
 			Errors:   []errs.Kind{errs.NotFound},
 			Examples: []op.Example{{Summary: "one", Params: `{"sandbox_id":"pair"}`}},
-		}, d.destroySandbox, op.Owner(d.sandboxOwner)),
+		}, d.destroySandbox, op.Owner(func(ctx context.Context, in SandboxDestroyParams) (string, error) {
+			node, err := d.sandboxOwner(ctx, in.SandboxParams)
+			if in.Force && errs.KindOf(err) == errs.NodeUnavailable {
+				return d.Self, nil
+			}
+			return node, err
+		})),
+		op.Define(op.Spec{
+			Name: "sandbox.restart", Summary: "Stop a sandbox and start it again", Method: http.MethodPost,
+			Path: "/sandboxes/:sandbox_id/restart", Command: "sandbox restart SANDBOX_ID", Effect: op.Destructive, Runs: op.OnOwner,
+			Timeout: 30 * time.Second,
+			Description: "The children are stopped in reverse order, each with its shutdown time; when nothing of them is left they are started again. " +
+				"It is the same creation, with the same uid; its supervisors count restarts anew. One that has failed is started again too.",
+			Errors: []errs.Kind{errs.NotFound, errs.BadSpec, errs.Conflict},
+			Examples: []op.Example{{
+				Summary: "one", Params: `{"sandbox_id":"pair"}`, Volatile: []string{"uid", "created"},
+			}},
+		}, d.restartSandbox, op.Owner(d.sandboxOwner)),
 	}
 }
 
@@ -119,7 +156,7 @@ func (d Deps) placeSandbox(_ context.Context, in SandboxCreateParams) (string, e
 	if row, taken := d.DB.View().Sandbox(in.ID); taken {
 		advice := "destroy it first, or choose another id"
 		if row.Status == memdb.SandboxUnknown {
-			advice = "it keeps the id until that node is back (" + row.Why + "); choose another id"
+			advice = "it keeps the id until that node is back (" + row.Why + "); choose another id, or destroy it with force"
 		}
 		return "", errs.New(errs.AlreadyExists, "sandbox %q already exists on node %s; %s", in.ID, row.Node, advice)
 	}
@@ -144,18 +181,42 @@ func (d Deps) sandboxOwner(_ context.Context, in SandboxParams) (string, error) 
 		return "", errs.New(errs.NotFound, "no sandbox %q on any node; sandbox.list shows which there are", in.ID)
 	}
 	if row.Status == memdb.SandboxUnknown {
-		return "", errs.New(errs.NodeUnavailable, "sandbox %q is on node %s, which cannot be asked now; try again when it is back", in.ID, row.Node).
+		return "", errs.New(errs.NodeUnavailable, "sandbox %q is on node %s, which cannot be asked now; try again when it is back, or destroy it with force", in.ID, row.Node).
 			WithWhy("%s", row.Why)
 	}
 	return row.Node, nil
 }
 
-// destroySandbox answers nothing: HTTP's 204.
-func (d Deps) destroySandbox(ctx context.Context, in SandboxParams) (*struct{}, error) {
-	if err := d.Sandboxes.Destroy(ctx, in.ID); err != nil {
+// destroySandbox answers nothing, HTTP's 204, when every configured node knows.
+func (d Deps) destroySandbox(ctx context.Context, in SandboxDestroyParams) (*SandboxDestroyed, error) {
+	row, ok := d.DB.View().Sandbox(in.ID)
+	if !ok {
+		return nil, errs.New(errs.NotFound, "no sandbox %q on any node; sandbox.list shows which there are", in.ID)
+	}
+	var err error
+	if in.Force && row.Node != d.Self && row.Status == memdb.SandboxUnknown {
+		err = d.Sandboxes.Force(ctx, row)
+	} else {
+		err = d.Sandboxes.Destroy(ctx, in.ID)
+	}
+	if err == nil {
+		err = d.Acknowledged(ctx)
+	}
+	if err != nil {
 		return nil, err
 	}
-	return nil, d.Acknowledged(ctx)
+	if pending := d.Decrees.Pending(row.UID); len(pending) > 0 {
+		return &SandboxDestroyed{pending}, nil
+	}
+	return nil, nil
+}
+
+func (d Deps) restartSandbox(ctx context.Context, in SandboxParams) (memdb.Sandbox, error) {
+	row, err := d.Sandboxes.Restart(ctx, in.ID, op.CallerFrom(ctx).String())
+	if err != nil {
+		return row, err
+	}
+	return row, d.Acknowledged(ctx)
 }
 
 func (d Deps) listSandboxes(_ context.Context, in SandboxListParams) (SandboxList, error) {

@@ -1,7 +1,6 @@
 package supervisor
 
 import (
-	"fmt"
 	"slices"
 	"time"
 )
@@ -12,23 +11,32 @@ import (
 //
 // Only one command is ever under way: the answer to a [Start] or [Stop] must
 // be given before the next one is issued, as in OTP, whose supervisor is one
-// process doing one thing at a time. Exits that are reported meanwhile are
-// remembered and handled in order.
+// process doing one thing at a time. Exits and calls that come meanwhile wait
+// in its mailbox and are handled in the order they came.
 type Core struct {
 	spec     Spec
-	children []slot
+	children []*slot // in the order of their start
 	phase    phase
+	mailbox  []Input     // exits, calls and retries that wait, oldest first
+	job      *job        // what is being done; nil between two messages
+	starting *slot       // the child whose start is under way
+	halting  *slot       // the child whose stop is under way
 	restarts []time.Time // within the window, oldest first
-	busy     int         // the child being started, or -1
-	halting  int         // the child being stopped, or -1
-	exits    []Exited    // reported while busy or starting
-	failure  error       // why it stops: nil when it was asked to
+	history  History
+	failure  error // why it stops: nil when it was asked to
+
+	now time.Time // of the step under way
+	out []Output  // of the step under way
 }
 
 // slot is what the core knows of one child.
 type slot struct {
-	up      bool // an instance lives
-	started int  // how often it was started or tried
+	spec   ChildSpec
+	state  ChildState
+	exited bool   // its end waits in the mailbox; the state still says that it runs
+	tried  bool   // it was started, or tried, before
+	reason Reason // how it last ended
+	why    string // the same, or why it could not be started
 }
 
 // phase is where a supervisor is in its life.
@@ -44,199 +52,160 @@ const (
 
 // NewCore makes a core. The spec must be valid.
 func NewCore(spec Spec) *Core {
-	return &Core{spec: spec, children: make([]slot, len(spec.Children)), busy: -1, halting: -1}
+	c := &Core{spec: spec}
+	for _, child := range spec.Children {
+		c.children = append(c.children, newSlot(child))
+	}
+	return c
 }
+
+func newSlot(spec ChildSpec) *slot { return &slot{spec: spec, state: StateUndefined} }
 
 // Step takes one input at a time and returns what to do. Times must not go
 // backwards. An input that does not fit the state (an exit of a child that is
 // not up, say) is ignored.
 func (c *Core) Step(now time.Time, in Input) []Output {
+	c.now, c.out = now, nil
+	c.take(in)
+	for c.advance() {
+	}
+	return c.out
+}
+
+// History returns the newest restarts.
+func (c *Core) History() History { return c.history }
+
+func (c *Core) take(in Input) {
 	switch in := in.(type) {
 	case Begin:
-		return c.begin()
+		if c.phase == idle {
+			c.phase = starting
+			c.job = c.firstStart()
+		}
 	case Started:
-		return c.started(now, in)
+		c.started(in)
 	case StartFailed:
-		return c.startFailed(now, in)
+		c.startFailed(in)
 	case Exited:
-		return c.exited(now, in)
+		c.exited(in)
+	case Call:
+		c.mailbox = append(c.mailbox, in)
+	case Withdraw:
+		c.drop(func(m Input) bool { call, ok := m.(Call); return ok && call.Number == in.Number })
 	case Shutdown:
-		return c.shutdown()
+		if c.phase != ended {
+			c.stop()
+		}
+	}
+}
+
+// advance does what comes next; false when there is nothing to do until
+// something happens.
+func (c *Core) advance() bool {
+	switch {
+	case c.starting != nil || c.halting != nil:
+		return false // the answer to the command under way is to come
+	case c.job != nil:
+		c.proceed()
+	case c.phase == stopping:
+		c.job = c.stopAll()
+	case c.phase == running && len(c.mailbox) > 0:
+		message := c.mailbox[0]
+		c.mailbox = c.mailbox[1:]
+		c.handle(message)
+	default:
+		return false
+	}
+	return true
+}
+
+// handle takes one message from the mailbox.
+func (c *Core) handle(message Input) {
+	switch m := message.(type) {
+	case Exited:
+		c.childExited(c.child(m.Child), m)
+	case retry:
+		// It may have been terminated, deleted or started meanwhile.
+		if s := c.child(m.child); s != nil && s.state == StateRestarting {
+			c.restart(s, true)
+		}
+	case Call:
+		c.call(m)
+	}
+}
+
+func (c *Core) started(in Started) {
+	if s := c.starting; s != nil && s.spec.ID == in.Child {
+		s.state, c.starting = StateRunning, nil
+	}
+}
+
+func (c *Core) startFailed(in StartFailed) {
+	if s := c.starting; s != nil && s.spec.ID == in.Child {
+		s.reason, s.why = ReasonAbnormal, in.Err.Error()
+		j := c.job
+		c.starting, c.job = nil, nil
+		j.failed(s, in.Err)
+	}
+}
+
+func (c *Core) exited(in Exited) {
+	s := c.child(in.Child)
+	switch {
+	case s == nil || s.state != StateRunning || s.exited:
+	case s == c.halting:
+		c.halting = nil
+		c.terminated(s)
+	default:
+		s.exited = true
+		c.mailbox = append(c.mailbox, in)
+	}
+}
+
+// terminated records that a child has ended because its supervisor wanted it.
+func (c *Core) terminated(s *slot) {
+	s.state, s.exited = StateUndefined, false
+	c.forgetTemporary(s)
+}
+
+// stop turns to stopping: no more messages are handled, and of the job under
+// way only the command under way is awaited.
+func (c *Core) stop() {
+	c.phase, c.mailbox = stopping, nil
+	if c.job != nil && (c.starting != nil || c.halting != nil) && !c.job.last {
+		c.job.stops, c.job.starts = nil, nil
+	}
+}
+
+// giveUp makes the supervisor stop by itself.
+func (c *Core) giveUp(why error) {
+	c.failure = why
+	c.tell(GiveUp{Err: why})
+	c.stop()
+}
+
+func (c *Core) tell(out Output) { c.out = append(c.out, out) }
+
+// drop removes messages from the mailbox.
+func (c *Core) drop(which func(Input) bool) { c.mailbox = slices.DeleteFunc(c.mailbox, which) }
+
+// child finds a child by its id; nil if there is none.
+func (c *Core) child(id string) *slot {
+	for _, s := range c.children {
+		if s.spec.ID == id {
+			return s
+		}
 	}
 	return nil
 }
 
-func (c *Core) begin() []Output {
-	if c.phase != idle {
-		return nil
-	}
-	c.phase = starting
-	return c.startNext(0)
-}
-
-// startNext goes on with the first start, at child i.
-func (c *Core) startNext(i int) []Output {
-	if i < len(c.children) {
-		return c.start(i)
-	}
-	c.phase = running
-	return []Output{Running{}}
-}
-
-// start issues the one command under way.
-func (c *Core) start(i int) []Output {
-	c.busy = i
-	restart := c.children[i].started > 0
-	c.children[i].started++
-	return []Output{Start{Child: i, Restart: restart}}
-}
-
-func (c *Core) started(now time.Time, in Started) []Output {
-	if c.busy != in.Child {
-		return nil
-	}
-	c.busy = -1
-	c.children[in.Child].up = true
-	switch c.phase {
-	case starting:
-		return append(c.startNext(in.Child+1), c.backlog(now)...)
-	case running:
-		return c.backlog(now)
-	default:
-		return c.stopNext()
+// forgetTemporary forgets a child that ended, if it is temporary.
+func (c *Core) forgetTemporary(s *slot) {
+	if s.spec.Restart == Temporary {
+		c.forget(s)
 	}
 }
 
-func (c *Core) startFailed(now time.Time, in StartFailed) []Output {
-	if c.busy != in.Child {
-		return nil
-	}
-	c.busy = -1
-	switch c.phase {
-	case starting:
-		return c.stop(&StartError{Child: c.spec.Children[in.Child].ID, Err: in.Err})
-	case running:
-		return append(c.restart(now, in.Child, in.Err.Error()), c.backlog(now)...)
-	default:
-		return c.stopNext()
-	}
-}
-
-func (c *Core) exited(now time.Time, in Exited) []Output {
-	if in.Child < 0 || in.Child >= len(c.children) || !c.children[in.Child].up {
-		return nil
-	}
-	c.children[in.Child].up = false
-	if c.phase == stopping {
-		if c.busy >= 0 || c.halting != in.Child {
-			return nil // the answer to the command under way is still to come
-		}
-		return c.stopNext()
-	}
-	c.exits = append(c.exits, in)
-	return c.backlog(now)
-}
-
-// backlog handles the exits that are waiting, as long as nothing is under way.
-func (c *Core) backlog(now time.Time) []Output {
-	var out []Output
-	for c.phase == running && c.busy < 0 && len(c.exits) > 0 {
-		in := c.exits[0]
-		c.exits = c.exits[1:]
-		if c.restarted(in) {
-			out = append(out, c.restart(now, in.Child, in.Why)...)
-		} else {
-			out = append(out, Leave{Child: in.Child})
-		}
-	}
-	return out
-}
-
-// restarted reports whether a child that ended so is to be restarted.
-func (c *Core) restarted(in Exited) bool {
-	switch c.spec.Children[in.Child].Restart {
-	case Permanent:
-		return true
-	case Transient:
-		return !in.Normal
-	default:
-		return false
-	}
-}
-
-// restart counts a restart and does it, or gives up when it is one too many.
-func (c *Core) restart(now time.Time, i int, why string) []Output {
-	limit := c.spec.Intensity
-	c.restarts = append(c.restarts, now)
-	// Exactly as OTP: a restart that lies a whole period back still counts.
-	c.restarts = slices.DeleteFunc(c.restarts, func(t time.Time) bool { return now.Sub(t) > limit.Period })
-	if len(c.restarts) <= limit.MaxRestarts {
-		return c.start(i)
-	}
-	return c.stop(&IntensityError{
-		Child: c.spec.Children[i].ID, Restarts: len(c.restarts), Limit: limit, Last: why,
-	})
-}
-
-func (c *Core) shutdown() []Output {
-	if c.phase == stopping || c.phase == ended {
-		return nil
-	}
-	return c.stop(nil)
-}
-
-// stop begins to stop all children. A start under way is awaited first.
-func (c *Core) stop(why error) []Output {
-	c.phase = stopping
-	c.failure = why
-	c.exits = nil
-	var out []Output
-	if why != nil {
-		out = append(out, GiveUp{Err: why})
-	}
-	if c.busy >= 0 {
-		return out
-	}
-	return append(out, c.stopNext()...)
-}
-
-// stopNext stops the last child that is up, or ends.
-func (c *Core) stopNext() []Output {
-	for i := len(c.children) - 1; i >= 0; i-- {
-		if c.children[i].up {
-			c.halting = i
-			return []Output{Stop{Child: i, Grace: c.spec.Children[i].Shutdown}}
-		}
-	}
-	c.phase = ended
-	return []Output{Ended{Err: c.failure}}
-}
-
-// StartError says that a child could not be started at first.
-type StartError struct {
-	Child string
-	Err   error
-}
-
-// Error says which child and why.
-func (e *StartError) Error() string {
-	return fmt.Sprintf("child %q could not be started: %v", e.Child, e.Err)
-}
-
-// Unwrap returns the cause.
-func (e *StartError) Unwrap() error { return e.Err }
-
-// IntensityError says that there were more restarts than the intensity
-// tolerates.
-type IntensityError struct {
-	Child    string // the child whose end was one too many
-	Restarts int    // within the period, the refused one included
-	Limit    Intensity
-	Last     string // how the child ended, or why it could not be started
-}
-
-// Error tells the count, the limit and the last end.
-func (e *IntensityError) Error() string {
-	return fmt.Sprintf("%d restarts within %s are more than the %d allowed; the last was of child %q: %s",
-		e.Restarts, e.Limit.Period, e.Limit.MaxRestarts, e.Child, e.Last)
+func (c *Core) forget(s *slot) {
+	c.children = slices.DeleteFunc(c.children, func(other *slot) bool { return other == s })
 }

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"pgregory.net/rapid"
 
 	"github.com/glassbox-dev/glassbox/sandbox/supervisor"
 )
@@ -18,24 +17,26 @@ func spec(max int, restarts ...supervisor.Restart) supervisor.Spec {
 	}
 	for i, r := range restarts {
 		s.Children = append(s.Children, supervisor.ChildSpec{
-			ID: string(rune('a' + i)), Restart: r, Shutdown: time.Duration(i) * time.Second,
+			ID: id(i), Restart: r, Shutdown: time.Duration(i) * time.Second,
 		})
 	}
 	return s
 }
+
+func id(i int) string { return string(rune('a' + i)) }
 
 var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // running feeds a core until its first start is complete.
 func running(t *testing.T, s supervisor.Spec) *supervisor.Core {
 	c := supervisor.NewCore(s)
-	require.Equal(t, []supervisor.Output{supervisor.Start{Child: 0}}, c.Step(epoch, supervisor.Begin{}))
+	require.Equal(t, []supervisor.Output{supervisor.Start{Child: "a"}}, c.Step(epoch, supervisor.Begin{}))
 	for i := range s.Children {
 		want := supervisor.Output(supervisor.Running{})
 		if i+1 < len(s.Children) {
-			want = supervisor.Start{Child: i + 1}
+			want = supervisor.Start{Child: id(i + 1)}
 		}
-		require.Equal(t, []supervisor.Output{want}, c.Step(epoch, supervisor.Started{Child: i}))
+		require.Equal(t, []supervisor.Output{want}, c.Step(epoch, supervisor.Started{Child: id(i)}))
 	}
 	return c
 }
@@ -45,19 +46,25 @@ func running(t *testing.T, s supervisor.Spec) *supervisor.Core {
 func TestRestartTypes(t *testing.T) {
 	for _, tt := range []struct {
 		restart   supervisor.Restart
-		normal    bool
+		reason    supervisor.Reason
 		restarted bool
 	}{
-		{supervisor.Permanent, true, true}, {supervisor.Permanent, false, true},
-		{supervisor.Transient, true, false}, {supervisor.Transient, false, true},
-		{supervisor.Temporary, true, false}, {supervisor.Temporary, false, false},
+		{supervisor.Permanent, supervisor.ReasonNormal, true},
+		{supervisor.Permanent, supervisor.ReasonShutdown, true},
+		{supervisor.Permanent, supervisor.ReasonAbnormal, true},
+		{supervisor.Transient, supervisor.ReasonNormal, false},
+		{supervisor.Transient, supervisor.ReasonShutdown, false},
+		{supervisor.Transient, supervisor.ReasonAbnormal, true},
+		{supervisor.Temporary, supervisor.ReasonNormal, false},
+		{supervisor.Temporary, supervisor.ReasonShutdown, false},
+		{supervisor.Temporary, supervisor.ReasonAbnormal, false},
 	} {
 		c := running(t, spec(3, tt.restart, supervisor.Permanent))
-		want := []supervisor.Output{supervisor.Leave{Child: 0}}
+		want := []supervisor.Output{supervisor.Leave{Child: "a"}}
 		if tt.restarted {
-			want = []supervisor.Output{supervisor.Start{Child: 0, Restart: true}}
+			want = []supervisor.Output{supervisor.Start{Child: "a", Restart: true}}
 		}
-		require.Equal(t, want, c.Step(epoch, supervisor.Exited{Child: 0, Normal: tt.normal}), tt)
+		require.Equal(t, want, c.Step(epoch, supervisor.Exited{Child: "a", Reason: tt.reason}), tt)
 	}
 }
 
@@ -79,10 +86,10 @@ func TestIntensity(t *testing.T) {
 	} {
 		c := running(t, spec(tt.max, supervisor.Permanent, supervisor.Permanent))
 		for i, at := range tt.at {
-			out := c.Step(epoch.Add(at), supervisor.Exited{Child: 0, Why: "exit code 1"})
+			out := c.Step(epoch.Add(at), supervisor.Exited{Child: "a", Why: "exit code 1"})
 			if i < len(tt.at)-1 || !tt.givesUp {
-				require.Equal(t, []supervisor.Output{supervisor.Start{Child: 0, Restart: true}}, out, tt.name)
-				require.Empty(t, c.Step(epoch.Add(at), supervisor.Started{Child: 0}))
+				require.Equal(t, []supervisor.Output{supervisor.Start{Child: "a", Restart: true}}, out, tt.name)
+				require.Empty(t, c.Step(epoch.Add(at), supervisor.Started{Child: "a"}))
 				continue
 			}
 			require.Len(t, out, 2, tt.name)
@@ -90,8 +97,8 @@ func TestIntensity(t *testing.T) {
 			require.ErrorAs(t, out[0].(supervisor.GiveUp).Err, &gaveUp)
 			require.Equal(t, tt.max+1, gaveUp.Restarts)
 			require.ErrorContains(t, gaveUp, `the last was of child "a": exit code 1`)
-			require.Equal(t, supervisor.Stop{Child: 1, Grace: time.Second}, out[1])
-			require.Equal(t, []supervisor.Output{supervisor.Ended{Err: gaveUp}}, c.Step(epoch, supervisor.Exited{Child: 1}))
+			require.Equal(t, supervisor.Stop{Child: "b", Grace: time.Second}, out[1])
+			require.Equal(t, []supervisor.Output{supervisor.Ended{Err: gaveUp}}, c.Step(epoch, supervisor.Exited{Child: "b"}))
 		}
 	}
 }
@@ -99,22 +106,22 @@ func TestIntensity(t *testing.T) {
 func TestFirstStartThatFailsStopsInReverse(t *testing.T) {
 	c := supervisor.NewCore(spec(3, supervisor.Permanent, supervisor.Temporary, supervisor.Permanent))
 	c.Step(epoch, supervisor.Begin{})
-	c.Step(epoch, supervisor.Started{Child: 0})
-	c.Step(epoch, supervisor.Started{Child: 1})
+	c.Step(epoch, supervisor.Started{Child: "a"})
+	c.Step(epoch, supervisor.Started{Child: "b"})
 	failure := &supervisor.StartError{Child: "c", Err: errors.New("no such file")}
 	require.Equal(t, []supervisor.Output{
-		supervisor.GiveUp{Err: failure}, supervisor.Stop{Child: 1, Grace: time.Second},
-	}, c.Step(epoch, supervisor.StartFailed{Child: 2, Err: failure.Err}))
-	require.Equal(t, []supervisor.Output{supervisor.Stop{Child: 0}}, c.Step(epoch, supervisor.Exited{Child: 1}))
-	require.Equal(t, []supervisor.Output{supervisor.Ended{Err: failure}}, c.Step(epoch, supervisor.Exited{Child: 0}))
+		supervisor.GiveUp{Err: failure}, supervisor.Stop{Child: "b", Grace: time.Second},
+	}, c.Step(epoch, supervisor.StartFailed{Child: "c", Err: failure.Err}))
+	require.Equal(t, []supervisor.Output{supervisor.Stop{Child: "a"}}, c.Step(epoch, supervisor.Exited{Child: "b"}))
+	require.Equal(t, []supervisor.Output{supervisor.Ended{Err: failure}}, c.Step(epoch, supervisor.Exited{Child: "a"}))
 	require.Nil(t, c.Step(epoch, supervisor.Shutdown{}))
 }
 
 func TestRestartThatFailsCountsAndIsTriedAgain(t *testing.T) {
 	c := running(t, spec(2, supervisor.Permanent))
-	again := []supervisor.Output{supervisor.Start{Child: 0, Restart: true}}
-	failed := supervisor.StartFailed{Child: 0, Err: errors.New("no")}
-	require.Equal(t, again, c.Step(epoch, supervisor.Exited{Child: 0}))
+	again := []supervisor.Output{supervisor.Start{Child: "a", Restart: true}}
+	failed := supervisor.StartFailed{Child: "a", Err: errors.New("no")}
+	require.Equal(t, again, c.Step(epoch, supervisor.Exited{Child: "a"}))
 	require.Equal(t, again, c.Step(epoch, failed))
 	out := c.Step(epoch, failed)
 	require.Len(t, out, 2)
@@ -125,18 +132,18 @@ func TestRestartThatFailsCountsAndIsTriedAgain(t *testing.T) {
 func TestExitsDuringTheFirstStartWait(t *testing.T) {
 	c := supervisor.NewCore(spec(3, supervisor.Permanent, supervisor.Permanent))
 	c.Step(epoch, supervisor.Begin{})
-	c.Step(epoch, supervisor.Started{Child: 0})
-	require.Empty(t, c.Step(epoch, supervisor.Exited{Child: 0}))
-	require.Equal(t, []supervisor.Output{supervisor.Running{}, supervisor.Start{Child: 0, Restart: true}},
-		c.Step(epoch, supervisor.Started{Child: 1}))
+	c.Step(epoch, supervisor.Started{Child: "a"})
+	require.Empty(t, c.Step(epoch, supervisor.Exited{Child: "a"}))
+	require.Equal(t, []supervisor.Output{supervisor.Running{}, supervisor.Start{Child: "a", Restart: true}},
+		c.Step(epoch, supervisor.Started{Child: "b"}))
 }
 
 func TestShutdownDuringAStartAwaitsIt(t *testing.T) {
 	c := supervisor.NewCore(spec(3, supervisor.Permanent))
 	c.Step(epoch, supervisor.Begin{})
 	require.Empty(t, c.Step(epoch, supervisor.Shutdown{}))
-	require.Equal(t, []supervisor.Output{supervisor.Stop{Child: 0}}, c.Step(epoch, supervisor.Started{Child: 0}))
-	require.Equal(t, []supervisor.Output{supervisor.Ended{}}, c.Step(epoch, supervisor.Exited{Child: 0}))
+	require.Equal(t, []supervisor.Output{supervisor.Stop{Child: "a"}}, c.Step(epoch, supervisor.Started{Child: "a"}))
+	require.Equal(t, []supervisor.Output{supervisor.Ended{}}, c.Step(epoch, supervisor.Exited{Child: "a"}))
 }
 
 func TestValidate(t *testing.T) {
@@ -150,77 +157,4 @@ func TestValidate(t *testing.T) {
 	_, err = supervisor.New(supervisor.Spec{}, supervisor.Options{})
 	require.Error(t, err)
 	require.NoError(t, spec(0, supervisor.Permanent).Validate())
-}
-
-// Whatever happens: one command at a time, starts in order, never a start of
-// what runs, stops in reverse, nothing left at the end.
-func TestInvariants(t *testing.T) {
-	kinds := []supervisor.Restart{supervisor.Permanent, supervisor.Transient, supervisor.Temporary}
-	rapid.Check(t, func(t *rapid.T) {
-		s := spec(rapid.IntRange(0, 3).Draw(t, "max"), rapid.SliceOfN(rapid.SampledFrom(kinds), 0, 4).Draw(t, "children")...)
-		c := supervisor.NewCore(s)
-		up := make([]bool, len(s.Children))
-		now, busy, ended, lastStop := epoch, -1, false, len(up)
-		take := func(outs []supervisor.Output) {
-			for _, out := range outs {
-				require.False(t, ended, "nothing follows the end")
-				switch out := out.(type) {
-				case supervisor.Start:
-					require.False(t, up[out.Child])
-					require.Equal(t, -1, busy)
-					busy = out.Child
-				case supervisor.Stop:
-					require.True(t, up[out.Child])
-					require.Less(t, out.Child, lastStop)
-					lastStop = out.Child
-				case supervisor.Ended:
-					require.NotContains(t, up, true)
-					ended = true
-				}
-			}
-		}
-		take(c.Step(now, supervisor.Begin{}))
-		for range rapid.IntRange(0, 40).Draw(t, "steps") {
-			now = now.Add(time.Duration(rapid.IntRange(0, 3000).Draw(t, "ms")) * time.Millisecond)
-			child := rapid.IntRange(-1, 4).Draw(t, "child")
-			switch rapid.IntRange(0, 9).Draw(t, "what") {
-			case 0:
-				take(c.Step(now, supervisor.Shutdown{}))
-			case 1:
-				if busy >= 0 {
-					i := busy
-					busy = -1
-					take(c.Step(now, supervisor.StartFailed{Child: i, Err: errors.New("no")}))
-				}
-			case 2, 3, 4, 5:
-				if busy >= 0 {
-					i := busy
-					busy, up[i] = -1, true
-					take(c.Step(now, supervisor.Started{Child: i}))
-				}
-			default:
-				if child >= 0 && child < len(up) && up[child] {
-					up[child] = false
-					take(c.Step(now, supervisor.Exited{Child: child, Normal: child%2 == 0}))
-				} else {
-					require.Empty(t, c.Step(now, supervisor.Exited{Child: child}))
-				}
-			}
-		}
-		take(c.Step(now, supervisor.Shutdown{}))
-		for i := len(up) - 1; i >= 0 || busy >= 0; i-- {
-			if busy >= 0 {
-				i = busy
-				busy, up[i] = -1, true
-				take(c.Step(now, supervisor.Started{Child: i}))
-				i = len(up)
-				continue
-			}
-			if up[i] {
-				up[i] = false
-				take(c.Step(now, supervisor.Exited{Child: i}))
-			}
-		}
-		require.True(t, ended)
-	})
 }

@@ -3,14 +3,21 @@ package supervisor
 import (
 	"errors"
 	"fmt"
+	"math"
 	"time"
 )
 
-// Strategy says which children are restarted when one of them ends.
+// Strategy says which children are restarted when one of them is.
 type Strategy string
 
-// OneForOne restarts only the child that ended. It is the only strategy so far.
-const OneForOne Strategy = "one_for_one"
+// The strategies. OneForAll and RestForOne also start the children that had
+// ended for good or were terminated on request, as OTP does; those that are
+// [Temporary] they terminate and forget.
+const (
+	OneForOne  Strategy = "one_for_one"  // that child alone
+	OneForAll  Strategy = "one_for_all"  // all children
+	RestForOne Strategy = "rest_for_one" // that child and those started after it
+)
 
 // Restart says after which ends a child is restarted.
 type Restart string
@@ -19,7 +26,16 @@ type Restart string
 const (
 	Permanent Restart = "permanent" // always
 	Transient Restart = "transient" // only when it ended abnormally
-	Temporary Restart = "temporary" // never
+	Temporary Restart = "temporary" // never; it is forgotten when it ends
+)
+
+// Type says what a child is; it is counted and shown, and decides nothing.
+type Type string
+
+// The types of child. "" is a worker.
+const (
+	TypeWorker     Type = "worker"
+	TypeSupervisor Type = "supervisor" // its Child is a [Nested]
 )
 
 // Intensity is how many restarts are tolerated in which time. One restart
@@ -30,11 +46,15 @@ type Intensity struct {
 	Period      time.Duration // OTP's MaxSeconds: the sliding window they are counted in; positive
 }
 
+// Infinity as a child's Shutdown waits for as long as it takes.
+const Infinity = time.Duration(math.MaxInt64)
+
 // ChildSpec describes one child.
 type ChildSpec struct {
 	ID       string        // unique among the children
+	Type     Type          // worker or supervisor
 	Restart  Restart       // when to restart it
-	Shutdown time.Duration // how long it may take to end when asked to; 0 kills it at once
+	Shutdown time.Duration // how long it may take to end when asked to; 0 kills it at once; a [Nested] takes as long as it needs
 	Child    Child         // what to run; only [Supervisor] needs it, not [Core]
 }
 
@@ -49,8 +69,8 @@ type Spec struct {
 func (s Spec) Validate() error {
 	var errs []error
 	fault := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	if s.Strategy != OneForOne {
-		fault("strategy %q is not known: use %q", s.Strategy, OneForOne)
+	if s.Strategy != OneForOne && s.Strategy != OneForAll && s.Strategy != RestForOne {
+		fault("strategy %q is not known: use %q, %q or %q", s.Strategy, OneForOne, OneForAll, RestForOne)
 	}
 	if s.Intensity.MaxRestarts < 0 {
 		fault("max_restarts is %d: it must not be negative", s.Intensity.MaxRestarts)
@@ -64,21 +84,32 @@ func (s Spec) Validate() error {
 			fault("child %d: id %q is used twice", i, c.ID)
 		}
 		seen[c.ID] = true
-		if err := c.validate(); err != nil {
+		if err := c.Validate(); err != nil {
 			fault("child %q: %w", c.ID, err)
 		}
 	}
 	return errors.Join(errs...)
 }
 
-func (c ChildSpec) validate() error {
+// Validate says what is wrong with the spec of one child, the first of it.
+func (c ChildSpec) Validate() error {
 	switch {
 	case c.ID == "":
 		return errors.New("the id is empty")
+	case c.Type != "" && c.Type != TypeWorker && c.Type != TypeSupervisor:
+		return fmt.Errorf("type %q is not known: use worker or supervisor", c.Type)
 	case c.Restart != Permanent && c.Restart != Transient && c.Restart != Temporary:
 		return fmt.Errorf("restart %q is not known: use permanent, transient or temporary", c.Restart)
 	case c.Shutdown < 0:
 		return fmt.Errorf("shutdown %s is negative", c.Shutdown)
 	}
 	return nil
+}
+
+// kind is the type, filled in.
+func (c ChildSpec) kind() Type {
+	if c.Type == "" {
+		return TypeWorker
+	}
+	return c.Type
 }

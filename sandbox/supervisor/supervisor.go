@@ -2,13 +2,15 @@ package supervisor
 
 import (
 	"context"
+	"sync"
 	"time"
 )
 
 // Child can be started again and again.
 type Child interface {
 	// Start starts one instance and returns when it runs, or why it does not.
-	// When ctx ends it returns soon; what it then returns is stopped.
+	// When ctx ends it returns soon; what it then returns is stopped. The
+	// instance outlives ctx until it is stopped.
 	Start(ctx context.Context) (Instance, error)
 }
 
@@ -16,9 +18,9 @@ type Child interface {
 type Instance interface {
 	// Done is closed when the instance has ended and nothing of it is left.
 	Done() <-chan struct{}
-	// Exit tells how it ended: whether normally, and in words. It is called
-	// only after Done is closed.
-	Exit() (normal bool, why string)
+	// Exit tells how it ended: the class of its reason, and in words. It is
+	// called only after Done is closed.
+	Exit() (reason Reason, why string)
 	// Stop asks it to end, kills it after grace, and returns when Done is
 	// closed. A grace of zero kills at once.
 	Stop(grace time.Duration)
@@ -26,21 +28,38 @@ type Instance interface {
 
 // Options are the optional parts of a supervisor.
 type Options struct {
-	// OnEvent is told what happens, in order. It is called from Serve's
-	// goroutine and must not block. Nil tells nobody.
+	// Name tells this supervisor from others in its events.
+	Name string
+	// OnEvent is told what happens, in order. It is called from the
+	// supervisor's goroutine and must neither block nor call the supervisor;
+	// one hook of several supervisors is called from each one's. Nil tells
+	// nobody.
 	OnEvent func(Event)
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 }
 
-// Supervisor runs the decisions of [Core] on real children.
+// Supervisor runs the decisions of [Core] on real children. All but Serve may
+// be called from any goroutine.
 type Supervisor struct {
-	spec      Spec
-	core      *Core
-	emit      func(Event)
-	now       func() time.Time
-	instances []Instance
-	exits     chan Exited
+	name  string
+	emit  func(Event)
+	now   func() time.Time
+	inbox *inbox
+	// running is closed when the first start is complete, ended when nothing
+	// is left.
+	running, ended chan struct{}
+
+	// Of Serve's goroutine alone.
+	queue     []Output // decided, not done yet
+	instances map[string]Instance
+
+	mu    sync.Mutex // guards what follows; never held across a wait
+	core  *Core
+	calls map[uint64]chan Answer
+	last  uint64 // number of the newest call
+	begun bool   // a [Nested] has handed it out to be served
+	err   error  // why it ended
 }
 
 // New makes a supervisor; it starts nothing. The error lists every fault of
@@ -50,9 +69,9 @@ func New(spec Spec, opts Options) (*Supervisor, error) {
 		return nil, err
 	}
 	s := &Supervisor{
-		spec: spec, core: NewCore(spec), emit: opts.OnEvent, now: opts.Now,
-		instances: make([]Instance, len(spec.Children)),
-		exits:     make(chan Exited, len(spec.Children)),
+		name: opts.Name, emit: opts.OnEvent, now: opts.Now, core: NewCore(spec), inbox: newInbox(),
+		running: make(chan struct{}), ended: make(chan struct{}),
+		instances: make(map[string]Instance), calls: make(map[uint64]chan Answer),
 	}
 	if s.emit == nil {
 		s.emit = func(Event) {}
@@ -67,82 +86,136 @@ func New(spec Spec, opts Options) (*Supervisor, error) {
 // returns nil, or the supervisor gives up, which returns a *[StartError] or an
 // *[IntensityError]. No child runs when it returns. It can be called once.
 func (s *Supervisor) Serve(ctx context.Context) error {
-	queue := s.step(Begin{})
+	s.step(Begin{})
 	asked := ctx.Done()
 	for {
 		select {
 		case <-asked: // also between two restarts that fail at once
 			asked = nil
-			queue = append(queue, s.step(Shutdown{})...)
+			s.step(Shutdown{})
 		default:
 		}
-		if len(queue) > 0 {
-			out := queue[0]
-			queue = queue[1:]
+		if len(s.queue) > 0 {
+			out := s.queue[0]
+			s.queue = s.queue[1:]
 			if end, ok := out.(Ended); ok {
+				s.end(end.Err)
 				return end.Err
 			}
-			queue = append(queue, s.do(ctx, out)...)
+			s.do(ctx, out)
 			continue
 		}
 		select {
-		case exit := <-s.exits:
-			queue = s.exited(exit)
+		case <-s.inbox.wake:
+			s.drain()
 		case <-asked:
 			asked = nil
-			queue = s.step(Shutdown{})
+			s.step(Shutdown{})
 		}
 	}
 }
 
-func (s *Supervisor) exited(exit Exited) []Output {
-	s.instances[exit.Child] = nil
-	s.emit(ChildExited{Child: s.spec.Children[exit.Child].ID, Normal: exit.Normal, Why: exit.Why})
-	return s.step(exit)
+// History returns the newest restarts, also when the supervisor has ended.
+func (s *Supervisor) History() History {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.core.History()
 }
 
-func (s *Supervisor) step(in Input) []Output { return s.core.Step(s.now(), in) }
+// step tells the core one thing and queues what it decides.
+func (s *Supervisor) step(in Input) {
+	now := s.now()
+	s.mu.Lock()
+	out := s.core.Step(now, in)
+	s.mu.Unlock()
+	s.queue = append(s.queue, out...)
+}
 
-// do carries out one decision and returns the decisions that follow from it.
-func (s *Supervisor) do(ctx context.Context, out Output) []Output {
+// drain tells the core all that came to the inbox. The answer to a command is
+// told after it: what came before the answer is handled before what follows
+// from it, as in a process with one mailbox.
+func (s *Supervisor) drain() {
+	for _, in := range s.inbox.take() {
+		if exit, ok := in.(Exited); ok {
+			delete(s.instances, exit.Child)
+			s.emit(ChildExited{Supervisor: s.name, Child: exit.Child, Reason: exit.Reason, Why: exit.Why})
+		}
+		s.step(in)
+	}
+}
+
+// do carries out one decision.
+func (s *Supervisor) do(ctx context.Context, out Output) {
 	switch out := out.(type) {
 	case Start:
-		return s.start(ctx, out)
+		s.start(ctx, out)
 	case Stop:
 		// It may have ended just now; then its exit is already on its way.
 		if in := s.instances[out.Child]; in != nil {
-			s.emit(ChildStopping{Child: s.spec.Children[out.Child].ID, Grace: out.Grace})
+			s.emit(ChildStopping{Supervisor: s.name, Child: out.Child, Grace: out.Grace})
 			in.Stop(out.Grace)
 		}
 	case Leave:
-		s.emit(ChildLeft{Child: s.spec.Children[out.Child].ID})
+		s.emit(ChildLeft{Supervisor: s.name, Child: out.Child})
+	case Reply:
+		s.reply(out)
 	case Running:
-		s.emit(AllRunning{})
+		close(s.running)
+		s.emit(AllRunning{Supervisor: s.name})
 	case GiveUp:
-		s.emit(GaveUp(out))
+		s.emit(GaveUp{Supervisor: s.name, Err: out.Err})
 	}
-	return nil
 }
 
-func (s *Supervisor) start(ctx context.Context, out Start) []Output {
-	child := s.spec.Children[out.Child]
-	in, err := child.Child.Start(ctx)
-	if err != nil && ctx.Err() != nil {
-		// It was to be stopped while it started: no failure of the child's.
-		return append(s.step(Shutdown{}), s.step(StartFailed{Child: out.Child, Err: err})...)
-	}
+func (s *Supervisor) start(ctx context.Context, out Start) {
+	in, err := s.childOf(out).Start(ctx)
+	s.drain()
 	if err != nil {
-		s.emit(ChildStartFailed{Child: child.ID, Restart: out.Restart, Err: err})
-		return s.step(StartFailed{Child: out.Child, Err: err})
+		if ctx.Err() != nil {
+			s.step(Shutdown{}) // it was to be stopped while it started: no failure of the child's
+		} else {
+			s.emit(ChildStartFailed{Supervisor: s.name, Child: out.Child, Restart: out.Restart, Err: err})
+		}
+		s.step(StartFailed{Child: out.Child, Err: err})
+		return
 	}
 	s.instances[out.Child] = in
-	// The channel has room for one exit of every child, and a child is started
-	// again only after its exit was taken: this goroutine never blocks for long.
-	go func() {
+	go func() { // ends with the instance, which Serve awaits
 		<-in.Done()
-		normal, why := in.Exit()
-		s.exits <- Exited{Child: out.Child, Normal: normal, Why: why}
+		reason, why := in.Exit()
+		s.inbox.put(Exited{Child: out.Child, Reason: reason, Why: why})
 	}()
-	s.emit(ChildStarted{Child: child.ID, Restart: out.Restart})
-	return s.step(Started{Child: out.Child})
+	s.emit(ChildStarted{Supervisor: s.name, Child: out.Child, Restart: out.Restart})
+	s.step(Started{Child: out.Child})
+}
+
+// childOf finds what to start.
+func (s *Supervisor) childOf(out Start) Child {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.core.child(out.Child).spec.Child
+}
+
+// end tells those who wait that the supervisor is no more.
+func (s *Supervisor) end(err error) {
+	s.mu.Lock()
+	s.err = err
+	s.mu.Unlock()
+	close(s.ended)
+}
+
+// begin marks it as served; false if it was already.
+func (s *Supervisor) begin() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fresh := !s.begun
+	s.begun = true
+	return fresh
+}
+
+// failure is why it ended; nil while it runs and when it was asked to.
+func (s *Supervisor) failure() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
 }

@@ -53,8 +53,8 @@ func (i *fakeInstance) live() {
 	}
 }
 
-func (i *fakeInstance) Done() <-chan struct{} { return i.done }
-func (i *fakeInstance) Exit() (bool, string)  { return false, "ended" }
+func (i *fakeInstance) Done() <-chan struct{}             { return i.done }
+func (i *fakeInstance) Exit() (supervisor.Reason, string) { return supervisor.ReasonAbnormal, "ended" }
 func (i *fakeInstance) Stop(grace time.Duration) {
 	*i.child.story = append(*i.child.story, fmt.Sprintf("stop %s within %s", i.child.id, grace))
 	i.stop <- grace
@@ -88,15 +88,15 @@ func TestServeStopsInReverseWithGrace(t *testing.T) {
 	story, took, err := serve(t, time.Minute, 3, &fake{id: "a", slow: time.Second}, &fake{id: "b", slow: time.Hour})
 	require.NoError(t, err)
 	require.Equal(t, []string{
-		"supervisor.ChildStarted {Child:a Restart:false}",
-		"supervisor.ChildStarted {Child:b Restart:false}",
-		"supervisor.AllRunning {}",
-		"supervisor.ChildStopping {Child:b Grace:3s}",
+		"supervisor.ChildStarted {Supervisor: Child:a Restart:false}",
+		"supervisor.ChildStarted {Supervisor: Child:b Restart:false}",
+		"supervisor.AllRunning {Supervisor:}",
+		"supervisor.ChildStopping {Supervisor: Child:b Grace:3s}",
 		"stop b within 3s",
-		"supervisor.ChildExited {Child:b Normal:false Why:ended}",
-		"supervisor.ChildStopping {Child:a Grace:3s}",
+		"supervisor.ChildExited {Supervisor: Child:b Reason:abnormal Why:ended}",
+		"supervisor.ChildStopping {Supervisor: Child:a Grace:3s}",
 		"stop a within 3s",
-		"supervisor.ChildExited {Child:a Normal:false Why:ended}",
+		"supervisor.ChildExited {Supervisor: Child:a Reason:abnormal Why:ended}",
 	}, story)
 	require.Equal(t, time.Minute+4*time.Second, took)
 }

@@ -7,7 +7,6 @@ import (
 	"os"
 	osexec "os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -70,11 +69,6 @@ func commandToLine(b *testing.B, cmd *osexec.Cmd) time.Duration {
 	require.Equal(b, "up\n", line)
 	require.NoError(b, cmd.Wait())
 	return took
-}
-
-func median(times []time.Duration) time.Duration {
-	slices.Sort(times)
-	return times[len(times)/2]
 }
 
 // compare runs each in turn, b.N times, and reports the medians: of the first in

@@ -21,6 +21,7 @@ var errTooLarge = errors.New("the kernel takes no message of this size to the gu
 
 // Operations of a message.
 const (
+	opHello       = "hello"        // guardian: I am OSPID, the first message
 	opStart       = "start"        // node: start Argv; two files follow: stdout, stderr
 	opStarted     = "started"      // guardian: it runs as OSPID
 	opStartFailed = "start_failed" // guardian: it does not, Error says why

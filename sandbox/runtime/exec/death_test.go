@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math/rand/v2"
 	"os"
 	osexec "os/exec"
 	"path/filepath"
@@ -119,7 +118,8 @@ func standInNode() {
 		}
 		if n == 0 {
 			guardian, _ := r.Guardian()
-			fmt.Println(guardian)
+			keeper, _ := r.Keeper()
+			fmt.Println(guardian, keeper)
 		}
 		if n%3 == 0 {
 			go p.Kill(context.Background())
@@ -131,12 +131,25 @@ func standInNode() {
 	}
 }
 
+// standIn is a stand-in node with its two helpers.
+type standIn struct {
+	*osexec.Cmd
+	guardian, keeper int
+	log              *logged
+}
+
+// kill kills the node, and waits until it is gone.
+func (s standIn) kill(t *testing.T) {
+	require.NoError(t, s.Process.Kill())
+	_ = s.Wait()
+}
+
 // startStandInNode starts a node and its first program; the programs' pids are
 // <name>.<incarnation>.0, .1 …
-func startStandInNode(t *testing.T, name string, incarnation int) (node *osexec.Cmd, guardian int, log *logged) {
+func startStandInNode(t *testing.T, name string, incarnation int) standIn {
 	t.Helper()
-	log = &logged{}
-	node = osexec.Command(os.Args[0], "stand-in-node", fmt.Sprintf("%s.%d", name, incarnation), name)
+	log := &logged{}
+	node := osexec.Command(os.Args[0], "stand-in-node", fmt.Sprintf("%s.%d", name, incarnation), name)
 	node.Stderr = log
 	out, err := node.StdoutPipe()
 	require.NoError(t, err)
@@ -150,9 +163,10 @@ func startStandInNode(t *testing.T, name string, incarnation int) (node *osexec.
 	})
 	line, err := bufio.NewReader(out).ReadString('\n')
 	require.NoError(t, err)
-	_, err = fmt.Sscan(line, &guardian)
+	s := standIn{Cmd: node, log: log}
+	_, err = fmt.Sscan(line, &s.guardian, &s.keeper)
 	require.NoError(t, err)
-	return node, guardian, log
+	return s
 }
 
 // requireLasting waits for two trees that the stand-in node does not end, the one
@@ -162,21 +176,4 @@ func requireLasting(t *testing.T, name string) {
 	eventually(t, "programs run", func() bool {
 		return len(marked(name+".1.2")) >= 4 && len(marked(name+".1.4")) >= 4
 	})
-}
-
-func TestKilledNodeLeavesNothing(t *testing.T) {
-	t.Parallel()
-	rounds := 25
-	if testing.Short() {
-		rounds = 3
-	}
-	for round := range rounds {
-		name := newName()
-		node, guardian, _ := startStandInNode(t, name, round)
-		<-time.After(time.Duration(rand.IntN(80)) * time.Millisecond) // any moment
-		require.NoError(t, node.Process.Kill())
-		_ = node.Wait()
-		eventually(t, "the guardian ends", func() bool { return !alive(guardian) })
-		require.Empty(t, marked(name+"."), "round %d", round)
-	}
 }

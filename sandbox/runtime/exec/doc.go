@@ -16,15 +16,17 @@
 //
 // # Guarantees
 //
-// All programs are children of the guardian, one helper process of the same
-// binary, started with the first program. Whatever dies, no program is left:
+// All programs are children of the guardian, a helper process of the same binary
+// that is started with the first program, below another one, its keeper. Whatever
+// dies, any two of node, guardian and keeper in the same instant, no program is left:
 //
 //   - A program ends: what it started and left behind is killed before its end
 //     is reported.
-//   - The node dies, in whatever way: the guardian sees its socket close, kills
-//     everything below it and exits.
-//   - The guardian dies: its programs fall to the node, which kills them, reports
-//     them as lost and starts another guardian.
+//   - The node dies, in whatever way: the guardian sees it, kills everything and
+//     exits. The keeper sees it too, and does it if the guardian does not.
+//   - The guardian dies: its programs fall to the keeper, which kills them; the node
+//     reports them as lost and starts another guardian.
+//   - The keeper dies: the guardian kills everything and exits, with the same end.
 //
 // A program's output goes straight to the node through pipes, is always read and
 // never kept beyond the bounds of its log: a flood neither blocks the program nor
@@ -38,14 +40,17 @@
 //
 // # Limits
 //
-// A guardian and its node that are killed in the same instant leave what their
-// programs had started (not the programs: they die with the guardian). A guardian
+// When all three are killed in the same instant, what programs had started is left
+// (not the programs: they die with the guardian), and is killed when the node comes
+// back. When guardian and keeper are, a process that has left its session, its
+// environment and its brand (see brand.go) escapes the node's sweep. A guardian
 // that is frozen answers nothing; at the end of Run it is killed after 10 s.
 //
 // # Debugging
 //
-// The guardian is `glassbox guardian` in ps, child of its node. What it has to say
-// is in the node's log. Every process of a program has GLASSBOX_PID in its
+// The keeper is `glassbox guardian` in ps, child of its node; the guardian is
+// `glassbox guardian kept`, child of its keeper; ps -o comm tells glassbox-keeper and
+// glassbox-guard. What they have to say is in the node's log. Every process of a program has GLASSBOX_PID in its
 // environment, unless it took it out.
 //
 // # Testing

@@ -67,13 +67,38 @@ func TestThawedGuardianIsKept(t *testing.T) {
 	require.Empty(t, log.lines("does not answer"))
 }
 
-func TestKilledNodeWithFrozenGuardianLeavesNothing(t *testing.T) {
-	name := newName()
-	node, guardian, _ := startStandInNode(t, name, 1)
-	requireLasting(t, name)
-	require.NoError(t, syscall.Kill(guardian, syscall.SIGSTOP))
-	require.NoError(t, node.Process.Kill())
-	_ = node.Wait()
-	eventually(t, "the guardian wakes up and ends", func() bool { return !alive(guardian) })
-	require.Empty(t, marked(name+"."))
+// Whichever helper is frozen when the node is killed, or both, nothing is left.
+func TestKilledNodeWithFrozenHelpersLeavesNothing(t *testing.T) {
+	for name, pick := range map[string]func(standIn) []int{
+		"guardian": func(s standIn) []int { return []int{s.guardian} },
+		"keeper":   func(s standIn) []int { return []int{s.keeper} },
+		"both":     func(s standIn) []int { return []int{s.guardian, s.keeper} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			name := newName()
+			node := startStandInNode(t, name, 1)
+			requireLasting(t, name)
+			for _, pid := range pick(node) {
+				require.NoError(t, syscall.Kill(pid, syscall.SIGSTOP))
+			}
+			node.kill(t)
+			eventually(t, "the helpers end", func() bool { return !alive(node.guardian) && !alive(node.keeper) })
+			require.Empty(t, marked(name+"."))
+		})
+	}
+}
+
+// A guardian that is killed while its keeper is frozen is not waited for.
+func TestFrozenKeeperHoldsUpNobody(t *testing.T) {
+	t.Parallel()
+	r := startRuntime(t, exec.Config{})
+	task := sh(treeOfFour)
+	p := start(t, r, task)
+	pids := pidsOf(t, task.Log)
+	guardian, _ := r.Guardian()
+	keeper, _ := r.Keeper()
+	require.NoError(t, syscall.Kill(keeper, syscall.SIGSTOP))
+	require.NoError(t, syscall.Kill(guardian, syscall.SIGKILL))
+	require.Equal(t, memdb.CauseLost, exit(t, p).Cause)
+	requireGone(t, append(pids, keeper))
 }

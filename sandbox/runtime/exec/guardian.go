@@ -14,8 +14,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// guardianSocket is the descriptor of the guardian's end of the socket.
-const guardianSocket = 3
+// Descriptors that a keeper and its guardian are started with.
+const (
+	guardianSocket = 3 // the guardian's end of the socket
+	lineAbove      = 4 // a pipe that closes when the process above, node or keeper, is gone
+)
 
 // Times of the guardian.
 const (
@@ -26,24 +29,71 @@ const (
 	strayBlocks = time.Second            // how long a stray that does not die delays the report of an end
 )
 
-// GuardianMain is the main function of the guardian. It returns the exit code
-// when its socket, descriptor 3, was closed and nothing below it is left. It
-// must be called from the main goroutine before anything else. With the argument
-// "confine" after its own it is the shim, which becomes a confined program.
+// GuardianMain is the main function of the guardian, and of the keeper above it,
+// which starts it as itself once more. It returns the exit code when its socket,
+// descriptor 3, was closed and nothing below it is left. It must be called from
+// the main goroutine before anything else. With the argument "confine" it is the
+// shim, which becomes a confined program.
 func GuardianMain() int {
 	if len(os.Args) > 2 && os.Args[2] == confineArgument {
 		return confineMain()
 	}
-	// Every program dies with the thread that started it: so one that stays.
+	// Every program dies with the thread that started it: so one that stays. What
+	// the keeper does to the guardian at its own end is of a thread as well.
 	runtime.LockOSThread()
 	debug.SetGCPercent(25) // it has little to do, and is to stay small
-	c, err := newConn(os.NewFile(guardianSocket, "the guardian's socket"))
-	if err != nil {
-		fmt.Fprintf(os.Stderr, "the guardian is started by a node, not by hand: descriptor %d: %v\n", guardianSocket, err)
+	if err := plugged(); err != nil {
+		fmt.Fprintf(os.Stderr, "the guardian is started by a node, not by hand: %v\n", err)
 		return 2
 	}
+	if os.Args[len(os.Args)-1] != keptRole {
+		return keep()
+	}
+	return guard()
+}
+
+// plugged says what is missing of the descriptors that a node starts a guardian
+// with.
+func plugged() error {
+	var kind, above unix.Stat_t
+	if err := unix.Fstat(guardianSocket, &kind); err != nil || kind.Mode&unix.S_IFMT != unix.S_IFSOCK {
+		return fmt.Errorf("descriptor %d is no socket", guardianSocket)
+	}
+	if err := unix.Fstat(lineAbove, &above); err != nil || above.Mode&unix.S_IFMT != unix.S_IFIFO {
+		return fmt.Errorf("descriptor %d is no pipe", lineAbove)
+	}
+	return nil
+}
+
+// becomeReaper makes this process the one to which all orphans below it fall,
+// and gives it its name.
+func becomeReaper(name string) error {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
-		fmt.Fprintf(os.Stderr, "the guardian could not become a subreaper: %v\n", err)
+		return fmt.Errorf("become a subreaper: %w", err)
+	}
+	if err := nameProcess(name); err != nil {
+		fmt.Fprintf(os.Stderr, "%s cannot be told by its name: %v\n", name, err)
+	}
+	// What the node was itself started with must not reach the programs.
+	_ = unix.CloseRange(guardianSocket, ^uint(0), unix.CLOSE_RANGE_CLOEXEC)
+	return nil
+}
+
+// deafen makes this process end with its node and with nothing else. A handler,
+// and not ignoring, because what is ignored stays so in the programs.
+func deafen() {
+	deaf := make(chan os.Signal, 1)
+	signal.Notify(deaf, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGPIPE, unix.SIGUSR1, unix.SIGUSR2)
+}
+
+// guard is the main function of the guardian.
+func guard() int {
+	c, err := newConn(os.NewFile(guardianSocket, "the guardian's socket"))
+	if err == nil {
+		err = becomeReaper(guardianName)
+	}
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "the guardian: %v\n", err)
 		return 1
 	}
 	// A program that becomes root while the guardian is not could not be killed.
@@ -51,11 +101,6 @@ func GuardianMain() int {
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		fmt.Fprintf(os.Stderr, "programs may gain privileges, and then cannot be killed: %v\n", err)
 	}
-	if err := nameGuardian(); err != nil {
-		fmt.Fprintf(os.Stderr, "the guardian cannot be told by its name: %v\n", err)
-	}
-	// What the node was itself started with must not reach the programs.
-	_ = unix.CloseRange(guardianSocket, ^uint(0), unix.CLOSE_RANGE_CLOEXEC)
 	if err := heedSignals(); err != nil {
 		fmt.Fprintf(os.Stderr, "programs begin with a signal ignored: %v\n", err)
 	}
@@ -78,6 +123,8 @@ type guardian struct {
 	children chan os.Signal
 	later    chan func() // what was waited for beside the loop, and goes on in it
 	forkers  map[string]*forker
+	keeper   chan struct{} // closed when the keeper is gone
+	alone    bool          // it is: the node hears no more, as if this were gone too
 	trees    map[string]*guarded
 	forest   *forest
 	strays   map[identity]time.Time // when first seen
@@ -114,17 +161,14 @@ type guarded struct {
 
 func newGuardian(c *conn) *guardian {
 	g := &guardian{
-		node: c, packets: make(chan packet), children: make(chan os.Signal, 1),
+		node: c, packets: make(chan packet), children: make(chan os.Signal, 1), keeper: make(chan struct{}),
 		trees: make(map[string]*guarded), strays: make(map[identity]time.Time),
 		killed: make(map[identity]bool),
 		later:  make(chan func()), forkers: make(map[string]*forker),
 	}
 	g.forest = newForest(os.Getpid(), g.shown)
 	signal.Notify(g.children, unix.SIGCHLD)
-	// It ends with its node and with nothing else. A handler, and not ignoring,
-	// because what is ignored stays so in the programs.
-	deaf := make(chan os.Signal, 1)
-	signal.Notify(deaf, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGPIPE, unix.SIGUSR1, unix.SIGUSR2)
+	deafen()
 	return g
 }
 
@@ -143,11 +187,30 @@ func (g *guardian) receive() {
 	}
 }
 
+// watchKeeper tells when the keeper is gone.
+func (g *guardian) watchKeeper() {
+	defer close(g.keeper)
+	_ = unix.SetNonblock(lineAbove, true) // no thread of its own for this
+	line := os.NewFile(lineAbove, "the line to the keeper")
+	defer line.Close()
+	_, _ = line.Read(make([]byte, 1)) // nothing is ever written to it
+}
+
+// introduce tells the node which process the guardian is: it has started only
+// the keeper.
+func (g *guardian) introduce() {
+	self, err := readProc(os.Getpid())
+	g.complain(err)
+	g.tell(message{Op: opHello, OSPID: os.Getpid(), Birth: self.Birth})
+}
+
 // loop works until the node is gone and nothing is left.
 func (g *guardian) loop() {
+	g.introduce()
 	go g.receive()
+	go g.watchKeeper()
 	timer := time.NewTimer(lookAround)
-	packets := g.packets
+	packets, keeper := g.packets, g.keeper
 	for {
 		if g.ending && len(g.trees) == 0 && childless() {
 			return
@@ -160,6 +223,11 @@ func (g *guardian) loop() {
 			} else {
 				g.handle(p)
 			}
+		case <-keeper:
+			// Without it the next death could leave something. Nothing is reported:
+			// the programs are lost, as those of a guardian that was killed.
+			keeper, g.alone = nil, true
+			g.end()
 		case <-g.children:
 		case next := <-g.later:
 			next()
@@ -264,6 +332,9 @@ func (g *guardian) fork(p packet) (identity, error) {
 
 // tell answers the node; one that is gone needs no answer.
 func (g *guardian) tell(m message) {
+	if g.alone {
+		return
+	}
 	if !g.ending {
 		g.complain(g.node.send(m))
 		return

@@ -12,15 +12,18 @@ import (
 // command was that started it. It has at most 15 bytes.
 const guardianName = "glassbox-guard"
 
-// nameGuardian names this process.
-func nameGuardian() error { return os.WriteFile("/proc/self/comm", []byte(guardianName), 0) }
+// nameProcess names this process.
+func nameProcess(name string) error { return os.WriteFile("/proc/self/comm", []byte(name), 0) }
+
+// helper reports whether a process calls itself a guardian or a keeper.
+func (p proc) helper() bool { return p.name == guardianName || p.name == keeperName }
 
 // leftoverTime is how long programs of a former life may hold up the first start:
 // one that cannot be killed must not hold it up for ever.
 const leftoverTime = 2 * time.Second
 
 // sweepLeftovers kills what a former life of a node left: its programs'
-// processes whose guardian and whose node were killed in the same instant.
+// processes whose guardian, keeper and node were all killed in the same instant.
 func sweepLeftovers(node string, log *slog.Logger) {
 	find := func() ([]victim, error) {
 		t, err := readTable()
@@ -31,7 +34,7 @@ func sweepLeftovers(node string, log *slog.Logger) {
 	}
 	killed, gone := purge(log, time.Now().Add(leftoverTime), find)
 	if len(killed) > 0 {
-		log.Warn("processes of a former life of this node were killed: it and its guardian had died in the same instant", "processes", len(killed))
+		log.Warn("processes of a former life of this node were killed: it, its keeper and its guardian had died in the same instant", "processes", len(killed))
 	}
 	if !gone {
 		log.Error("processes of a former life of this node may still live: look for GLASSBOX_PID in their environment", "after", leftoverTime)
@@ -69,7 +72,7 @@ func (t table) held(p proc, self int) bool {
 	line := t.ancestry(p.PID)
 	for _, a := range line {
 		// One that is dying, which can take it some time, holds nothing any more.
-		if a.name == guardianName && !a.dying || a.PID == self {
+		if a.helper() && !a.dying || a.PID == self {
 			return true
 		}
 	}

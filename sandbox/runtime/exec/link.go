@@ -28,17 +28,23 @@ const endTime = 10 * time.Second
 // nothing of it is left, another guardian can be asked.
 var errLost = errors.New("the guardian was lost")
 
-// link is the node's side of one guardian, from its start to its end.
+// keeperTime is how long a keeper may take to kill what its guardian held. Then
+// the node does it.
+const keeperTime = 2 * time.Second
+
+// link is the node's side of one guardian and its keeper, from their start to
+// their end.
 type link struct {
-	guardian *child
-	conn     *conn
-	brand    brand // what its programs' brands are below; zero: they have none
-	log      *slog.Logger
-	heard    atomic.Bool   // of the guardian, since the last tick
-	lost     chan struct{} // closed when the socket is: no more answers
-	tasks    sync.WaitGroup
+	keeper *child
+	conn   *conn
+	brand  brand // what its programs' brands are below; zero: they have none
+	log    *slog.Logger
+	heard  atomic.Bool   // of the guardian, since the last tick
+	lost   chan struct{} // closed when the socket is: no more answers
+	tasks  sync.WaitGroup
 
 	mu      sync.Mutex
+	guard   identity            // told by the guardian; zero until then
 	procs   map[string]*Process // started or being started
 	members []identity          // told by the guardian: not to be found otherwise
 	fate    string              // what happened to the guardian, for the exits of its programs
@@ -66,19 +72,19 @@ func startGuardian(cfg Config, log *slog.Logger) (*link, error) {
 	if err != nil {
 		return nil, err
 	}
-	guardian, err := spawn(path, argv, theirs)
+	keeper, err := spawn(path, argv, theirs)
 	if err != nil {
 		c.unix.Close()
 		return nil, err
 	}
 	l := &link{
-		guardian: guardian, conn: c, brand: newBrand(cfg.Node), log: log.With("guardian", guardian.process.Pid),
+		keeper: keeper, conn: c, brand: newBrand(cfg.Node), log: log.With("keeper", keeper.process.Pid),
 		lost: make(chan struct{}), procs: make(map[string]*Process), fate: "its guardian died",
 	}
 	if l.brand == unbranded {
 		l.log.Warn("the limit RLIMIT_RTTIME leaves no room to brand programs: a daemon without its environment may outlive a guardian that is killed")
 	}
-	l.tasks.Go(func() { l.pass(guardian.said) })
+	l.tasks.Go(func() { l.pass(keeper.said) })
 	return l, nil
 }
 
@@ -132,11 +138,38 @@ func (l *link) needed() bool {
 	return len(l.procs) > 0
 }
 
-// stopped reports whether the guardian is stopped. It is not reaped before it
-// has ended, so the process is the guardian.
+// self returns which process the guardian is; false until it has told.
+func (l *link) self() (identity, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.guard, l.guard != identity{}
+}
+
+// stopped reports whether the guardian is stopped.
 func (l *link) stopped() bool {
-	p, err := readProc(l.guardian.process.Pid)
-	return err == nil && p.stopped
+	self, ok := l.self()
+	if !ok {
+		return false
+	}
+	p, err := readProc(self.PID)
+	return err == nil && p.identity == self && p.stopped
+}
+
+// kill kills the guardian, upon which the keeper kills all that it held. One that
+// has not told yet which process it is ends with its keeper.
+func (l *link) kill() {
+	if !l.killGuardian() {
+		_ = l.keeper.process.Kill()
+	}
+}
+
+// killGuardian kills the guardian if it is known.
+func (l *link) killGuardian() bool {
+	self, ok := l.self()
+	if ok {
+		_ = signalExactly(self, syscall.SIGKILL) // what is not allowed shows when it does not end
+	}
+	return ok
 }
 
 // condemn kills a guardian that is of no use; what it held is swept then.
@@ -145,7 +178,7 @@ func (l *link) condemn(ticks int) {
 	l.mu.Lock()
 	l.fate = "its guardian did not answer any more and was killed"
 	l.mu.Unlock()
-	_ = l.guardian.process.Kill()
+	l.kill()
 }
 
 // bury returns when nothing is left of the guardian and its programs. Those that
@@ -154,9 +187,10 @@ func (l *link) bury(unasked bool) {
 	l.mu.Lock()
 	l.over = true
 	l.mu.Unlock()
-	// What it held falls to us only when it is gone for good, whatever closed
-	// the socket.
-	l.guardian.kill()
+	// Whatever closed the socket. What it held falls to its keeper, and what is
+	// left then to us.
+	l.killGuardian()
+	l.keeper.end(keeperTime)
 	l.conn.unix.Close()
 	l.sweep(unasked)
 	l.tasks.Wait()
@@ -172,7 +206,7 @@ func (l *link) end() {
 	case <-l.lost:
 	case <-timer.C:
 		l.log.Error("the guardian does not end and is killed", "after", endTime)
-		_ = l.guardian.process.Kill()
+		l.kill()
 	}
 }
 
@@ -193,6 +227,8 @@ func (l *link) handle(m message) {
 	l.mu.Lock()
 	p := l.procs[m.ID]
 	switch m.Op {
+	case opHello:
+		l.guard = identity{PID: m.OSPID, Birth: m.Birth}
 	case opMembers:
 		l.members = m.Members
 	case opExited, opStartFailed:
@@ -239,7 +275,7 @@ func refusal(m message) error {
 func (l *link) send(m message, fds ...int) error {
 	err := l.conn.send(m, fds...)
 	if err != nil && !errors.Is(err, errTooLarge) {
-		_ = l.guardian.process.Kill()
+		l.kill()
 	}
 	return err
 }

@@ -20,6 +20,8 @@ func TestMain(m *testing.M) {
 			standInNode()
 		case "attempt":
 			os.Exit(attempt(os.Args[2:]))
+		case "unruly-node":
+			unrulyNode()
 		}
 	}
 	goleak.VerifyTestMain(m)

@@ -14,6 +14,7 @@ import (
 const (
 	strayTree  = "a program that has left its tree"
 	memberTree = "a member told by the guardian"
+	oldTree    = "a guardian that was given up"
 )
 
 // sweep kills what a dead guardian held and ends its processes. A guardian that
@@ -24,7 +25,7 @@ func (l *link) sweep(unasked bool) {
 	l.procs = make(map[string]*Process)
 	l.mu.Unlock()
 	if unasked {
-		l.log.Error("the guardian died: its programs are killed", "how", l.guardian.how, "programs", len(procs))
+		l.log.Error("the guardian died: its programs are killed", "how", l.keeper.how, "programs", len(procs))
 	}
 	l.killOrphans(procs, members)
 	for _, p := range procs {
@@ -41,7 +42,7 @@ func (l *link) sweep(unasked bool) {
 func (l *link) killOrphans(procs map[string]*Process, members []identity) {
 	f := l.orphanage(procs, members)
 	killed, _ := purge(l.log, time.Time{}, func() ([]victim, error) {
-		t, err := readTable()
+		t, err := readBelow(os.Getpid())
 		if err != nil {
 			return nil, err
 		}
@@ -69,7 +70,7 @@ func (l *link) orphanage(procs map[string]*Process, members []identity) *forest 
 	}
 	delete(branded, unbranded)
 	f := newForest(os.Getpid(), func(p proc) string {
-		if p.name == guardianName {
+		if p.helper() {
 			return "" // of another node of this name in this process
 		}
 		b := readBrand(p.PID)
@@ -84,6 +85,9 @@ func (l *link) orphanage(procs map[string]*Process, members []identity) *forest 
 		}
 		return ""
 	})
+	if self, ok := l.self(); ok { // its keeper was killed, and it did not end by itself
+		f.plant(oldTree, self)
+	}
 	f.roots[-1] = strayTree // no process has a negative pid
 	for id, p := range procs {
 		if p.root.PID != 0 {

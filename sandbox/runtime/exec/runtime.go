@@ -233,12 +233,24 @@ func (r *Runtime) want() {
 	}
 }
 
-// Guardian tells the guardian's process id; false when there is none.
+// Guardian tells the guardian's process id; false when there is none, or when it
+// is just being started.
 func (r *Runtime) Guardian() (pid int, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.link == nil {
 		return 0, false
 	}
-	return r.link.guardian.process.Pid, true
+	self, ok := r.link.self()
+	return self.PID, ok
+}
+
+// Keeper tells the process id of the guardian's keeper; false when there is none.
+func (r *Runtime) Keeper() (pid int, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.link == nil {
+		return 0, false
+	}
+	return r.link.keeper.process.Pid, true
 }

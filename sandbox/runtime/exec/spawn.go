@@ -6,12 +6,14 @@ import (
 	"path/filepath"
 	"runtime"
 	"syscall"
+	"time"
 )
 
-// child is a guardian's process, from its start until it was reaped.
+// child is a keeper's process, from its start until it was reaped.
 type child struct {
 	process *os.Process
-	said    *os.File      // what it prints
+	said    *os.File      // what it and its guardian print
+	line    *os.File      // open as long as this node lives: what it waits for
 	ended   chan struct{} // closed when it was reaped
 	how     string        // how it ended, valid after ended
 }
@@ -27,8 +29,8 @@ func guardianCommand(command []string) (string, []string, error) {
 	return path, command, err
 }
 
-// spawn starts the guardian with its socket as descriptor 3. It runs in a
-// session of its own, so that a terminal's Ctrl-C does not reach it, in "/", so
+// spawn starts the keeper, which starts the guardian, with its socket as
+// descriptor 3 and the line to this node as 4. It runs in a session of its own, so that a terminal's Ctrl-C does not reach it, in "/", so
 // that it holds no mount, and with no environment.
 func spawn(path string, argv []string, socket *os.File) (*child, error) {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
@@ -41,16 +43,23 @@ func spawn(path string, argv []string, socket *os.File) (*child, error) {
 		return nil, err
 	}
 	defer stderr.Close()
-	c := &child{said: said, ended: make(chan struct{})}
+	above, line, err := os.Pipe()
+	if err != nil {
+		said.Close()
+		return nil, err
+	}
+	defer above.Close()
+	c := &child{said: said, line: line, ended: make(chan struct{})}
 	err = c.start(path, argv, &os.ProcAttr{
 		Dir: "/", Env: []string{"GOMAXPROCS=1"},
-		Files: []*os.File{null, null, stderr, socket},
-		// When the node is killed a frozen guardian must wake up: then it sees the
-		// socket closed, and kills. To others the signal means nothing.
+		Files: []*os.File{null, null, stderr, socket, above},
+		// When the node is killed a frozen keeper must wake up: then it sees the
+		// line closed, and kills. To others the signal means nothing.
 		Sys: &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGCONT},
 	})
 	if err != nil {
 		said.Close()
+		line.Close()
 		return nil, fmt.Errorf("start %s: %w", path, err)
 	}
 	return c, nil
@@ -61,7 +70,7 @@ func spawn(path string, argv []string, socket *os.File) (*child, error) {
 // started the child, and Go ends threads as it likes.
 func (c *child) start(path string, argv []string, attr *os.ProcAttr) error {
 	started := make(chan error)
-	go func() { // ends with the guardian
+	go func() { // ends with the keeper
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		process, err := os.StartProcess(path, argv, attr)
@@ -79,8 +88,16 @@ func (c *child) start(path string, argv []string, attr *os.ProcAttr) error {
 	return <-started
 }
 
-// kill kills the guardian and returns when it is gone for good.
-func (c *child) kill() {
-	_ = c.process.Kill() // it may have ended
-	<-c.ended
+// end returns when the keeper is gone for good. It is to end by itself, and is
+// killed after a time.
+func (c *child) end(after time.Duration) {
+	timer := time.NewTimer(after)
+	defer timer.Stop()
+	select {
+	case <-c.ended:
+	case <-timer.C:
+		_ = c.process.Kill()
+		<-c.ended
+	}
+	c.line.Close()
 }

@@ -94,22 +94,27 @@ func TestStrayIsKilledAndTold(t *testing.T) {
 	require.Contains(t, log.lines("as a stray")[0], fmt.Sprintf("process %d (", pid))
 }
 
-// What is left when a node and its guardian are killed in the same instant is
+// What is left when a node and both its helpers are killed in the same instant is
 // killed when the node comes back.
 func TestLeftoversOfAFormerLife(t *testing.T) {
 	name := newName()
-	node, guardian, _ := startStandInNode(t, name, 1)
+	node := startStandInNode(t, name, 1)
 	startStandInNode(t, name+"x", 1)
 	requireLasting(t, name)
 	requireLasting(t, name+"x")
-	require.NoError(t, node.Process.Signal(syscall.SIGSTOP)) // so that it sees nothing of the guardian's death
-	require.NoError(t, syscall.Kill(guardian, syscall.SIGKILL))
-	eventually(t, "the guardian is dead", func() bool { return !alive(guardian) })
-	require.NoError(t, node.Process.Kill())
-	_ = node.Wait()
+	// Who is frozen sees nothing of the others' deaths.
+	require.NoError(t, node.Process.Signal(syscall.SIGSTOP))
+	for _, pid := range []int{node.keeper, node.guardian} {
+		require.NoError(t, syscall.Kill(pid, syscall.SIGSTOP))
+	}
+	for _, pid := range []int{node.guardian, node.keeper} {
+		require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
+		eventually(t, "it is dead", func() bool { return !alive(pid) })
+	}
+	node.kill(t)
 	require.NotEmpty(t, marked(name+".1."), "a limit of the operating system, else this test tests nothing")
 
-	_, _, log := startStandInNode(t, name, 2)
+	log := startStandInNode(t, name, 2).log
 	require.Empty(t, marked(name+".1."), "gone before the first program is started: %s", log.lines(""))
 	eventually(t, "it is told", func() bool { return len(log.lines("former life")) == 1 })
 	require.NotEmpty(t, marked(name+"x."), "another node's programs are left alone")
@@ -120,7 +125,7 @@ func TestNamesakeKeepsItsPrograms(t *testing.T) {
 	name := newName()
 	startStandInNode(t, name, 1)
 	requireLasting(t, name)
-	_, _, log := startStandInNode(t, name, 2)
+	log := startStandInNode(t, name, 2).log
 	require.NotEmpty(t, marked(name+".1."))
 	require.Empty(t, log.lines("former life"))
 }

@@ -75,7 +75,7 @@ func (g *guardian) wait() time.Duration {
 func (g *guardian) sweep() {
 	for again := true; again; {
 		g.swept = time.Now()
-		t, err := readTable()
+		t, err := readBelow(g.forest.keeper)
 		if err != nil {
 			g.complain(err)
 			g.pace = sweepSlowly
@@ -133,7 +133,7 @@ func (g *guardian) killAny(c census) bool {
 		return false
 	}
 	all := freezeAndKill(func() []victim {
-		t, err := readTable()
+		t, err := readBelow(g.forest.keeper)
 		if err != nil {
 			return nil // the next sweep reports it
 		}
@@ -158,7 +158,7 @@ func (g *guardian) account(v victim) error {
 	switch {
 	case v.err != nil:
 		return fmt.Errorf("%v of %s cannot be killed: %w: kill it as root", v.proc, v.tree, v.err)
-	case v.tree == strayTree:
+	case v.tree == strayTree && !g.ending:
 		return fmt.Errorf("%v was killed as a stray: it belongs to no program that is running", v.proc)
 	}
 	return nil
@@ -182,7 +182,7 @@ func (g *guardian) victims(c census) []victim {
 	}
 	for _, v := range living(strayTree, c.strays) {
 		first, seen := g.strays[v.identity]
-		if seen && (g.ending || time.Since(first) >= strayGrace) {
+		if g.ending || seen && time.Since(first) >= strayGrace {
 			all = append(all, v)
 		}
 	}

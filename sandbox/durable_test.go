@@ -1,0 +1,276 @@
+package sandbox_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/glassbox-dev/glassbox/internal/errs"
+	"github.com/glassbox-dev/glassbox/memdb"
+	"github.com/glassbox-dev/glassbox/sandbox"
+)
+
+var errCrashed = errors.New("the node was killed")
+
+// machine is a node's disk and its cluster. It can be killed before or after any of
+// the steps that they see: nothing has an effect from then on.
+type machine struct {
+	mu      sync.Mutex
+	steps   int
+	killAt  int  // the number of the step; 0: never
+	after   bool // it has its effect
+	crashed bool
+
+	kept    map[string]memdb.Sandbox
+	decreed map[string]bool
+	claimed map[string]string // uid by id
+	refuse  error             // of claims
+	claims  int
+	rows    *rows
+}
+
+func newMachine() *machine {
+	return &machine{kept: map[string]memdb.Sandbox{}, decreed: map[string]bool{}, claimed: map[string]string{}}
+}
+
+func (m *machine) step(effect func()) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.steps++
+	killed := m.steps == m.killAt
+	if !m.crashed && (!killed || m.after) {
+		effect()
+	}
+	m.crashed = m.crashed || killed
+	if m.crashed {
+		return errCrashed
+	}
+	return nil
+}
+
+func (m *machine) Claim(_ context.Context, id, uid string, epoch uint64) (uint64, error) {
+	m.mu.Lock()
+	m.claims++
+	refuse := m.refuse
+	m.mu.Unlock()
+	if refuse != nil {
+		return 0, refuse
+	}
+	return epoch, m.step(func() { m.claimed[id] = uid })
+}
+func (m *machine) Release(_ context.Context, id string) error {
+	return m.step(func() { delete(m.claimed, id) })
+}
+func (m *machine) Decree(_ context.Context, d memdb.Destroyed) error {
+	return m.step(func() {
+		m.decreed[d.UID] = true
+		delete(m.kept, d.UID)
+	})
+}
+func (m *machine) PutSandbox(row memdb.Sandbox) error {
+	return m.step(func() { m.kept[row.UID] = row })
+}
+func (m *machine) DropSandbox(uid string) error { return m.step(func() { delete(m.kept, uid) }) }
+
+// start starts a manager on the machine; what the disk has is restored.
+func (m *machine) start(t *testing.T, ready <-chan struct{}, events *[]string) (*sandbox.Manager, func()) {
+	m.rows = &rows{sandboxes: map[string]memdb.Sandbox{}, processes: map[string]memdb.Process{}}
+	var kept []memdb.Sandbox
+	for _, row := range m.kept {
+		kept = append(kept, row)
+	}
+	var mu sync.Mutex
+	manager := sandbox.NewManager(sandbox.Config{
+		Node: "n1", Incarnation: func() uint64 { return 35 }, Runtime: &fakeRuntime{}, Store: m.rows,
+		Claimer: m, Decrees: m, Disk: m,
+		Restored: sandbox.Restored{Rows: kept, Ready: func() <-chan struct{} { return ready }, Refuse: func(row memdb.Sandbox) string {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			if m.decreed[row.UID] {
+				return "it was destroyed"
+			}
+			return ""
+		}},
+		OnEvent: func(e sandbox.Event) {
+			mu.Lock()
+			defer mu.Unlock()
+			*events = append(*events, fmt.Sprintf("%s %s: %s", e.Type, e.Subject, e.Why))
+		},
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- manager.Run(ctx) }()
+	synctest.Wait()
+	return manager, func() {
+		cancel()
+		require.NoError(t, <-done)
+	}
+}
+
+func closedChan() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}
+
+// TestKilledAtEachStep: whatever the step at which the node is killed, what was
+// acknowledged as created is started again as the same creation, and what was
+// acknowledged as destroyed is not.
+func TestKilledAtEachStep(t *testing.T) {
+	whole := 0
+	for _, after := range []bool{false, true} {
+		for killAt := 1; ; killAt++ {
+			over := false
+			synctest.Test(t, func(t *testing.T) {
+				m := newMachine()
+				m.killAt, m.after = killAt, after
+				var events []string
+				first, stop := m.start(t, closedChan(), &events)
+				alive := func() bool {
+					m.mu.Lock()
+					defer m.mu.Unlock()
+					return !m.crashed
+				}
+				row, err := first.Create(t.Context(), programs("shop", "live"), sandbox.WaitRunning)
+				created, destroyed, asked := err == nil && alive(), false, false
+				if created {
+					asked = true
+					destroyed = first.Destroy(t.Context(), "shop") == nil && alive()
+				}
+				over = alive()
+				m.mu.Lock()
+				m.crashed, m.killAt = true, 0
+				m.mu.Unlock()
+				stop()
+				m.crashed = false
+
+				for uid := range m.kept {
+					require.False(t, m.decreed[uid], "step %d: both kept and destroyed", killAt)
+				}
+				again, stop := m.start(t, closedChan(), &events)
+				defer stop()
+				info, err := again.Info("shop")
+				switch {
+				case destroyed:
+					require.Equal(t, errs.NotFound, errs.KindOf(err), "step %d: it is back", killAt)
+				case created && !asked:
+					require.NoError(t, err, "step %d: it is lost", killAt)
+					require.Equal(t, row.UID, info.Sandbox.UID)
+				}
+				if err == nil {
+					require.Equal(t, memdb.SandboxRunning, info.Sandbox.Status)
+					require.NotContains(t, m.decreed, info.Sandbox.UID)
+				}
+			})
+			if over {
+				whole = killAt
+				break
+			}
+		}
+	}
+	require.Greater(t, whole, 4, "claim, disk, decree, release are steps")
+}
+
+// TestRestoredAreCandidates: they wait for the gate, and go on asking for their ids
+// until those are refused.
+func TestRestoredAreCandidates(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMachine()
+		var events []string
+		first, stop := m.start(t, closedChan(), &events)
+		for _, id := range []string{"a", "b", "c"} {
+			_, err := first.Create(t.Context(), programs(id, "live"), sandbox.WaitRunning)
+			require.NoError(t, err)
+		}
+		stop()
+		require.Len(t, m.kept, 3, "who stops keeps its sandboxes")
+		m.claimed = map[string]string{}
+		gate := make(chan struct{})
+		for uid, row := range m.kept {
+			m.decreed[uid] = row.ID == "b"
+		}
+		m.refuse, m.claims, events = errs.New(errs.NodeUnavailable, "node n2 cannot be asked"), 0, nil
+		again, stop := m.start(t, gate, &events)
+		defer stop()
+		require.Zero(t, m.claims, "the gate is closed")
+		require.Empty(t, m.rows.sandboxes)
+		_, err := again.Create(t.Context(), programs("a", "live"), sandbox.WaitRunning)
+		require.Equal(t, errs.AlreadyExists, errs.KindOf(err))
+		close(gate)
+		synctest.Wait()
+		require.Equal(t, []string{"SandboxDropped b: it was destroyed"}, events)
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		require.Greater(t, m.claims, 4, "they ask again")
+		m.mu.Lock()
+		m.refuse = nil
+		m.mu.Unlock()
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		require.Len(t, m.rows.sandboxes, 2)
+		require.Contains(t, events, "SandboxCreated a: restored from this node's data folder")
+
+		uid := m.rows.sandboxes["c"].UID
+		again.Evict("a", "its id is another's")
+		again.Condemn(uid, "by node n2")
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		require.Empty(t, m.rows.sandboxes)
+		require.Empty(t, m.kept)
+		require.Contains(t, events, "SandboxDestroyed a: its id is another's")
+		require.Contains(t, events, "SandboxDestroyed c: by node n2")
+	})
+}
+
+// TestRestart: the same creation, new processes, a fresh count of restarts; also of
+// one that has failed.
+func TestRestart(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		row, err := w.Create(t.Context(), programs("shop", "live", "live"), sandbox.WaitRunning)
+		require.NoError(t, err)
+		before, err := w.Info("shop")
+		require.NoError(t, err)
+		for range 5 { // more than max_restarts
+			again, err := w.Restart(t.Context(), "shop", "ann")
+			require.NoError(t, err)
+			require.Equal(t, row.UID, again.UID)
+			require.Equal(t, memdb.SandboxRunning, again.Status)
+		}
+		after, err := w.Info("shop")
+		require.NoError(t, err)
+		require.Len(t, after.Processes, 3)
+		require.NotEqual(t, before.Processes[0].PID, after.Processes[0].PID, "the supervisor too")
+		require.Equal(t, 5, after.Processes[1].Restarts)
+		require.Contains(t, after.History[0].Exit.By, "the sandbox is restarted")
+		require.Contains(t, w.events, "SandboxRestarted shop: restarted by ann")
+
+		_, err = w.Create(t.Context(), programs("bad", "short"), sandbox.WaitRunning)
+		require.NoError(t, err)
+		time.Sleep(time.Minute)
+		info, err := w.Info("bad")
+		require.NoError(t, err)
+		require.Equal(t, memdb.SandboxFailed, info.Sandbox.Status)
+		again, err := w.Restart(t.Context(), "bad", "ann")
+		require.NoError(t, err)
+		require.Equal(t, memdb.SandboxRunning, again.Status)
+		time.Sleep(time.Minute)
+		info, err = w.Info("bad")
+		require.NoError(t, err)
+		require.Equal(t, memdb.SandboxFailed, info.Sandbox.Status, "it has its restarts once more, and not for ever")
+
+		_, err = w.Restart(t.Context(), "nobody", "ann")
+		require.Equal(t, errs.NotFound, errs.KindOf(err))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		_, err = w.Restart(ctx, "shop", "ann")
+		require.Equal(t, errs.Timeout, errs.KindOf(err))
+		require.NoError(t, w.Destroy(t.Context(), "shop"), "while it restarts")
+		require.NoError(t, w.Destroy(t.Context(), "bad"))
+	})
+}
