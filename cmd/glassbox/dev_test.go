@@ -94,8 +94,8 @@ func talk(t *testing.T, s *shell) {
 	s.fails(2, "exclude each other", "message", counter, "increment", "--cast", "--send")
 	s.fails(3, "no registered name", "message", "nobody", "get")
 
-	require.Contains(t, s.ok("info", counter), "1 processes")
-	require.Contains(t, s.ok("sandbox", "info", "demo", "--include-stats"), "2 processes")
+	require.Regexp(t, `holds +[13] processes`, s.ok("info", counter)) // with those of bubblewrap, where it is
+	require.Regexp(t, `[26] processes`, s.ok("sandbox", "info", "demo", "--include-stats"))
 	require.Equal(t, "sent to "+counter+"\n", s.ok("signal", counter, "winch"))
 	require.Contains(t, s.ok("logs", counter), "signal SIGWINCH sent by")
 	s.fails(2, "SIGUSR1", "signal", counter, "SIGNONE")

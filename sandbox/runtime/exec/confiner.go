@@ -218,24 +218,26 @@ func (h *holdings) environment(task sandbox.Task) []string {
 }
 
 // Isolation tells what confines programs on this machine. It waits for the
-// self-tests, which take some milliseconds when Run begins.
+// self-tests, which take some milliseconds. Kinds: not_ready (Run has ended), or
+// ctx's error.
 func (r *Runtime) Isolation(ctx context.Context) (isolation.Report, error) {
-	select {
-	case <-r.tested:
-		return r.confiner.machine.Report(), nil
-	case <-ctx.Done():
-		return isolation.Report{}, ctx.Err()
+	c, err := r.whatWorks(ctx)
+	if err != nil {
+		return isolation.Report{}, err
 	}
+	return c.machine.Report(), nil
 }
 
 // IsolationNow is Isolation of a moment: false when the self-tests are not done.
 func (r *Runtime) IsolationNow() (isolation.Report, bool) {
 	select {
 	case <-r.tested:
-		return r.confiner.machine.Report(), true
+		if r.confiner != nil {
+			return r.confiner.machine.Report(), true
+		}
 	default:
-		return isolation.Report{}, false
 	}
+	return isolation.Report{}, false
 }
 
 // confining returns who confines, once Run has found out what works.
@@ -246,12 +248,7 @@ func (r *Runtime) confining(ctx context.Context) (*confiner, error) {
 	if !running {
 		return nil, errNotRunning()
 	}
-	select {
-	case <-r.tested:
-		return r.confiner, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
+	return r.whatWorks(ctx)
 }
 
 func errNotRunning() error {
@@ -273,10 +270,10 @@ func orInt(value, otherwise int) int {
 // CheckIsolation says why this machine cannot give what RequireIsolation demands;
 // nil if it can.
 func CheckIsolation(level string) error {
-	if level == "" {
-		return nil
-	}
-	if isolation.Rank(level) < 0 {
+	switch {
+	case level == "" || level == sandbox.IsolationNone:
+		return nil // without the self-tests, which a node need not begin with
+	case isolation.Rank(level) < 0:
 		return fmt.Errorf("isolation %q: use none, process or namespaces", level)
 	}
 	return isolation.Demand(trial(), level)

@@ -43,8 +43,9 @@ type Runtime struct {
 	log    *slog.Logger
 	wanted chan struct{} // asks Run for a guardian
 
+	asked    chan struct{} // has a token when somebody waits for tested
 	tested   chan struct{} // closed when it is known what works
-	confiner *confiner     // set before tested is closed, constant after
+	confiner *confiner     // set before tested is closed, constant after; nil: Run ended before
 
 	mu      sync.Mutex
 	running bool          // Run runs and its context has not ended
@@ -59,7 +60,7 @@ func New(cfg Config, log *slog.Logger) *Runtime {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Runtime{cfg: cfg, log: log, wanted: make(chan struct{}, 1), changed: make(chan struct{}), tested: make(chan struct{})}
+	return &Runtime{cfg: cfg, log: log, wanted: make(chan struct{}, 1), changed: make(chan struct{}), asked: make(chan struct{}, 1), tested: make(chan struct{})}
 }
 
 // Run serves until ctx ends; then it kills all programs, without grace, and
@@ -73,6 +74,10 @@ func (r *Runtime) Run(ctx context.Context) error {
 	defer stop()
 	if r.cfg.Node != "" {
 		sweepLeftovers(r.cfg.Node, r.log)
+	}
+	if !r.curious(ctx) {
+		close(r.tested) // those who wait see that there is no confiner
+		return nil
 	}
 	r.confiner = newConfiner(r.cfg, r.log)
 	defer r.confiner.close()
@@ -96,6 +101,40 @@ func (r *Runtime) Run(ctx context.Context) error {
 		pause = backOff(pause, time.Since(began))
 		next.Reset(pause)
 	}
+}
+
+// selfTestAfter is how long the self-tests leave the machine to others if nobody
+// asks for their outcome: a node that starts has better things to do.
+const selfTestAfter = time.Second
+
+// curious waits until it is time to find out what works; false if ctx ended first.
+func (r *Runtime) curious(ctx context.Context) bool {
+	timer := time.NewTimer(selfTestAfter)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-r.asked:
+	case <-ctx.Done():
+		return false
+	}
+	return true
+}
+
+// whatWorks waits for the outcome of the self-tests.
+func (r *Runtime) whatWorks(ctx context.Context) (*confiner, error) {
+	select {
+	case r.asked <- struct{}{}:
+	default:
+	}
+	select {
+	case <-r.tested:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if r.confiner == nil {
+		return nil, errNotRunning()
+	}
+	return r.confiner, nil
 }
 
 // Times between two starts of a guardian: one that dies at once must not keep
