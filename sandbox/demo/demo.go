@@ -67,7 +67,7 @@ func Printer(in io.Reader, out, log io.Writer) error {
 func Spec(exe string) sandbox.Spec {
 	child := func(name string) sandbox.Child {
 		return sandbox.Child{
-			ID: name, Run: &sandbox.Run{Exec: []string{exe, "demo", name}}, Protocol: sandbox.ProtocolJSONRPC,
+			ID: name, Run: &sandbox.Run{Exec: []string{exe, "demo", name}}, Name: "demo/" + name, Protocol: sandbox.ProtocolJSONRPC,
 		}
 	}
 	return sandbox.Spec{
