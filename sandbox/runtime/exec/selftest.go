@@ -143,7 +143,10 @@ func try(c confinement) (map[string]string, error) {
 		}
 		return nil, fmt.Errorf("the self-test ended before it began: %w", err)
 	}
-	report, err := l.follow(c.Shim)
+	if err := l.brief(c.Shim); err != nil {
+		return nil, err
+	}
+	report, err := l.outcome()
 	switch {
 	case err != nil:
 		return nil, err
