@@ -31,7 +31,7 @@ func levels(t *testing.T) []string {
 	t.Helper()
 	var all []string
 	for _, level := range []string{sandbox.IsolationNone, sandbox.IsolationProcess, sandbox.IsolationNamespaces} {
-		switch err := exec.CheckIsolation(level); {
+		switch err := (exec.Config{RequireIsolation: level}).CheckIsolation(); {
 		case err == nil:
 			all = append(all, level)
 		case os.Getenv("GLASSBOX_REQUIRE") != "":
