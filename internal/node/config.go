@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -234,4 +235,12 @@ func readSecret(field, file string) ([]byte, error) {
 		return nil, errs.BadParam(field, "%s holds %d characters; at least 8 are needed", file, len(secret))
 	}
 	return []byte(secret), nil
+}
+
+// logDir is the folder for what programs print; "" without a data folder.
+func (c Config) logDir() string {
+	if c.DataDir == "" {
+		return ""
+	}
+	return filepath.Join(c.DataDir, "logs")
 }

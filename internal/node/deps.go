@@ -13,7 +13,8 @@ func (n *Node) deps() operations.Deps {
 		Self: n.cfg.Name, Cluster: n.cfg.Cluster, Version: n.version, Started: n.started,
 		Members: func() []cluster.Member { return n.cluster.Members() },
 		DB:      n.db, Sandboxes: n.sandboxes, Events: n.events, Topics: n.topics, Say: n.say, Faults: n.faults,
-		Ready: n.ready, Names: n.replica, Decrees: n.decrees, Acknowledged: n.replica.Acknowledged, Probe: n.probe, Isolation: n.programs.Isolation, Causes: n.causes, Leave: n.Leave,
+		Ready: n.ready, Names: n.replica, Decrees: n.decrees, Acknowledged: n.replica.Acknowledged, Probe: n.probe,
+		Isolation: n.programs.Isolation, Causes: n.causes, Leave: n.Leave,
 		Table: func() *op.Table { return n.table }, Log: n.log,
 	}
 }

@@ -246,7 +246,7 @@ func (n *Node) wire(secret, token []byte) error {
 	n.sandboxes = sandbox.NewManager(sandbox.Config{
 		Node: n.cfg.Name, Incarnation: func() uint64 { return n.cluster.Self().Incarnation },
 		Runtime: n.programs, Store: store{n.replica}, OnEvent: n.onSandbox, Log: n.log, MaxProcesses: n.cfg.MaxProcesses,
-		Claimer: ids{n}, Names: slots{n}, Decrees: n.decrees, Disk: n.keeper(), Restored: restored,
+		Claimer: ids{n}, Names: slots{n}, Decrees: n.decrees, Disk: n.keeper(), Restored: restored, LogDir: n.cfg.logDir(),
 	})
 	if n.table, err = op.NewTable(router{n}, n.log, operations.All(n.deps())...); err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"os"
 	osexec "os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -69,6 +70,11 @@ func commandToLine(b *testing.B, cmd *osexec.Cmd) time.Duration {
 	require.Equal(b, "up\n", line)
 	require.NoError(b, cmd.Wait())
 	return took
+}
+
+func median(times []time.Duration) time.Duration {
+	slices.Sort(times)
+	return times[len(times)/2]
 }
 
 // compare runs each in turn, b.N times, and reports the medians: of the first in
@@ -196,5 +202,28 @@ func BenchmarkStartToExit(b *testing.B) {
 				<-p.Done()
 			}
 		})
+	}
+}
+
+// BenchmarkUsage is what a sandbox of fifty children costs to measure.
+func BenchmarkUsage(b *testing.B) {
+	r := exec.New(exec.Config{}, nil)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- r.Run(ctx) }()
+	defer func() { cancel(); <-done }()
+	var all []sandbox.Process
+	for len(all) < 50 {
+		p, err := r.Start(context.Background(), sandbox.Task{PID: newID(), Exec: []string{"sleep", "1000"}})
+		if err == nil { // or Run has not begun yet
+			all = append(all, p)
+		}
+	}
+	for b.Loop() {
+		for _, p := range all {
+			if _, err := p.Usage(); err != nil {
+				b.Fatal(err)
+			}
+		}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"syscall"
 
@@ -15,7 +14,7 @@ import (
 // some milliseconds and several exchanges, so it is waited for elsewhere.
 func (g *guardian) startConfined(p packet) {
 	b := takeBrand(p.Brand)
-	l, err := g.launch(p)
+	l, err := g.launch(&p)
 	if err != nil {
 		closeAll(p.fds)
 		var number syscall.Errno
@@ -38,29 +37,17 @@ func (g *guardian) startConfined(p packet) {
 }
 
 // launch forks bubblewrap or the shim.
-func (g *guardian) launch(p packet) (*launched, error) {
-	stdio, closeNull, err := programStdio(p.fds)
+func (g *guardian) launch(p *packet) (*launched, error) {
+	stdin, err := p.stdin()
 	if err != nil {
 		return nil, err
 	}
-	defer closeNull()
+	stdio := [3]int{stdin, p.fds[0], p.fds[1]}
 	fork := func(job func()) error { job(); return nil }
 	if common := (rules{Ports: p.Confine.Closed, Scope: p.Confine.Scope, Files: p.Confine.Files}); !common.empty() {
 		fork = g.forker(common).do
 	}
 	return p.Confine.launch(markName+"="+p.ID, stdio, fork)
-}
-
-// programStdio are the program's 0, 1 and 2.
-func programStdio(fds []int) (stdio [3]int, closeNull func(), err error) {
-	if len(fds) != 2 {
-		return stdio, nil, fmt.Errorf("%d descriptors instead of 2 came with the start", len(fds))
-	}
-	null, err := syscall.Open(os.DevNull, syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
-	if err != nil {
-		return stdio, nil, fmt.Errorf("open %s: %w", os.DevNull, err)
-	}
-	return [3]int{null, fds[0], fds[1]}, func() { syscall.Close(null) }, nil
 }
 
 // forker returns the thread that is under these rules. There are few: one for

@@ -22,12 +22,13 @@ var errTooLarge = errors.New("the kernel takes no message of this size to the gu
 // Operations of a message.
 const (
 	opHello       = "hello"        // guardian: I am OSPID, the first message
-	opStart       = "start"        // node: start Argv; two files follow: stdout, stderr
+	opStart       = "start"        // node: start Argv; files follow: stdout, stderr and, if it is to have one, stdin
 	opStarted     = "started"      // guardian: it runs as OSPID
 	opStartFailed = "start_failed" // guardian: it does not, Error says why
 	opSignal      = "signal"       // node: send Signal to the program itself
 	opKill        = "kill"         // node: kill the whole tree; the answer is exited
 	opExited      = "exited"       // guardian: it ended, and nothing of it is left
+	opStuck       = "stuck"        // guardian: it was killed, and does not end; Error says what is left
 	opMembers     = "members"      // guardian: processes of trees that cannot be told from outside
 	opPing        = "ping"         // node: are you there?
 	opPong        = "pong"         // guardian: yes
@@ -117,7 +118,7 @@ func (c *conn) send(m message, fds ...int) error {
 // recv returns the next message and the descriptors that came with it, which
 // close on exec. It is called from one goroutine.
 func (c *conn) recv() (message, []int, error) {
-	var rights [64]byte // room for two descriptors and more
+	var rights [64]byte // room for three descriptors and more
 	n, rn, flags, _, err := c.unix.ReadMsgUnix(c.buf, rights[:])
 	if err != nil {
 		return message{}, nil, err

@@ -40,6 +40,9 @@
 //
 // # Limits
 //
+// What the system does not let die is reported as stuck after 30 s; killing it goes
+// on. See memdb.CauseStuck.
+//
 // When all three are killed in the same instant, what programs had started is left
 // (not the programs: they die with the guardian), and is killed when the node comes
 // back. When guardian and keeper are, a process that has left its session, its

@@ -22,7 +22,11 @@ type holdings struct {
 // end completes the exit of a program of which nothing is left, and takes back
 // what it was lent.
 func (h *holdings) end(exit *memdb.Exit) {
-	if n := h.group.oomKills(); n > 0 && exit.Code != 0 && exit.Cause != memdb.CauseKilled && exit.Cause != memdb.CauseStartFailed {
+	if exit.Cause == memdb.CauseStuck {
+		return // what is left of it still has it
+	}
+	byItself := exit.Cause == memdb.CauseExited || exit.Cause == memdb.CauseSignaled
+	if byItself && exit.Code != 0 && h.group.oomKills() > 0 {
 		exit.Cause = memdb.CauseOOM
 		exit.Detail = fmt.Sprintf("it and what it started used more than %d MiB of memory: raise limits.memory_mb, or make it use less", h.limitMB)
 	}

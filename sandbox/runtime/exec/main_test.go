@@ -18,10 +18,10 @@ func TestMain(m *testing.M) {
 			os.Exit(exec.GuardianMain())
 		case "stand-in-node":
 			standInNode()
-		case "attempt":
-			os.Exit(attempt(os.Args[2:]))
 		case "unruly-node":
 			unrulyNode()
+		case "attempt":
+			os.Exit(attempt(os.Args[2:]))
 		}
 	}
 	goleak.VerifyTestMain(m)

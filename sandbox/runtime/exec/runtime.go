@@ -186,7 +186,7 @@ func (r *Runtime) startWith(ctx context.Context, l *link, task sandbox.Task, pro
 		held.release()
 		return nil, err
 	}
-	p, err := l.start(ctx, task.Log, message{
+	p, err := l.start(ctx, task, message{
 		Op: opStart, ID: task.PID, Path: prog.path, Argv: argv, Env: env, Dir: prog.dir, Confine: confine, held: held,
 	})
 	if err != nil {

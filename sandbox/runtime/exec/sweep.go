@@ -102,8 +102,9 @@ func (g *guardian) sweep() {
 // it returns whether there are others of which nothing was seen once.
 func (g *guardian) conclude(c census, blocked bool) (pending bool) {
 	for _, tree := range g.dying() {
-		if len(living(tree.id, c.trees[tree.id])) > 0 {
+		if left := living(tree.id, c.trees[tree.id]); len(left) > 0 {
 			tree.clean = 0
+			g.tellStuck(tree, left)
 			continue
 		}
 		if tree.clean++; tree.clean < 2 || blocked {
