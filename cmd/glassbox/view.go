@@ -251,6 +251,10 @@ func showNode(v *view, n operations.NodeInfo) {
 	t.add("sandboxes", fmt.Sprint(n.Sandboxes))
 	t.add("memory", megabytes(m.RSSBytes)+", heap "+megabytes(m.HeapBytes))
 	t.add("guardian", megabytes(m.GuardianRSSBytes))
+	t.add("isolation", n.Isolation.Level)
+	for _, lack := range n.Isolation.Missing {
+		t.add("  without", string(lack.Name)+": "+lack.Why)
+	}
 	t.add("goroutines", fmt.Sprint(m.Goroutines))
 	t.add("open files", fmt.Sprint(m.OpenFiles))
 	t.add("cpu", fmt.Sprintf("%.1f s", m.CPUSeconds))
@@ -276,20 +280,28 @@ func showProcesses(v *view, l operations.ProcessList) {
 
 // processes has a column of names only if there are any.
 func (v *view) processes(rows []operations.Process) {
-	head := []string{"PID", "NODE", "SANDBOX", "CHILD", "TYPE", "STATE", "OS PID", "RESTARTS", "AGE"}
+	head := []string{"PID", "NODE", "SANDBOX", "CHILD", "TYPE", "STATE", "OS PID", "RESTARTS", "AGE", "ISOLATION"}
 	named := slices.ContainsFunc(rows, func(p operations.Process) bool { return len(p.Names) > 0 })
 	if named {
 		head = append(head, "NAME")
 	}
 	t := newTable(head...)
 	for _, p := range rows {
-		cells := []string{p.PID, p.Node, p.Sandbox, p.Child, string(p.Type), string(p.State), osPID(p.OSPID), fmt.Sprint(p.Restarts), v.ago(p.Started)}
+		cells := []string{p.PID, p.Node, p.Sandbox, p.Child, string(p.Type), string(p.State), osPID(p.OSPID), fmt.Sprint(p.Restarts), v.ago(p.Started), confined(p)}
 		if named {
 			cells = append(cells, strings.Join(p.Names, ", "))
 		}
 		t.add(cells...)
 	}
 	v.table(t)
+}
+
+// confined is the level at which a program runs; a supervisor is none.
+func confined(p operations.Process) string {
+	if p.Type == memdb.Supervisor {
+		return ""
+	}
+	return p.Level
 }
 
 func osPID(pid int) string {
@@ -313,6 +325,12 @@ func showProcess(v *view, p operations.ProcessInfo) {
 	t.add("started", p.Started.Format(time.RFC3339))
 	t.add("restarts", fmt.Sprint(p.Restarts))
 	t.add("isolation", p.Level)
+	if len(p.Have) > 0 {
+		t.add("held by", strings.Join(p.Have, ", "))
+	}
+	if len(p.Missing) > 0 {
+		t.add("not held by", strings.Join(p.Missing, ", "))
+	}
 	if p.Exit != nil {
 		t.add("last exit", exitText(p.Exit))
 	}
@@ -346,7 +364,7 @@ func exitText(e *memdb.Exit) string {
 		return "killed by " + e.By
 	case memdb.CauseStartFailed:
 		return "not started: " + e.Detail
-	case memdb.CauseTimeout, memdb.CauseOutputLimit, memdb.CauseStuck:
+	case memdb.CauseOOM, memdb.CauseTimeout, memdb.CauseOutputLimit, memdb.CauseStuck:
 		return string(e.Cause) + ": " + e.Detail
 	default:
 		return string(e.Cause)

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"fmt"
 	"log/slog"
 	"maps"
 	"net"
@@ -60,14 +61,17 @@ type Config struct {
 	History int `json:"history"`
 	// MaxProcesses is how many programs this node runs at most.
 	MaxProcesses int `json:"max_processes"`
-	// DataDir is the folder in which this node keeps the specs of its sandboxes, and
-	// what was destroyed while others were away: they survive its end, and are
-	// started again with it. Empty means that nothing is kept. It is one node's.
-	DataDir string `json:"data_dir"`
 	// RequireIsolation is the weakest isolation that programs are run with: none,
 	// process or namespaces. Weaker ones are refused, and so is the start of a node on
 	// a machine that cannot do it.
 	RequireIsolation string `json:"require_isolation"`
+	// SandboxUsers are the users, FIRST-LAST, of which a node that runs as root gives
+	// each sandbox one. Nobody else may have them.
+	SandboxUsers string `json:"sandbox_users"`
+	// DataDir is the folder in which this node keeps the specs of its sandboxes, and
+	// what was destroyed while others were away: they survive its end, and are
+	// started again with it. Empty means that nothing is kept. It is one node's.
+	DataDir string `json:"data_dir"`
 	// AllowFaults lets the operations fault.* break this node's links on
 	// purpose. For trying things out: never where the cluster is relied on.
 	AllowFaults bool `json:"allow_faults"`
@@ -91,6 +95,7 @@ func DefaultConfig() Config {
 		MaxProcesses: sandbox.DefaultMaxProcesses,
 
 		RequireIsolation: sandbox.IsolationNone,
+		SandboxUsers:     "900000000-999999999",
 
 		LogLevel:  "info",
 		LogFormat: "text",
@@ -125,8 +130,24 @@ func (c Config) Validate() error {
 	case c.LogFormat != "text" && c.LogFormat != "json":
 		return errs.BadParam("log_format", "text or json, not %q", c.LogFormat)
 	}
+	if _, _, err := userRange(c.SandboxUsers); err != nil {
+		return err
+	}
 	_, err := c.membership()
 	return err
+}
+
+// userRange reads FIRST-LAST.
+func userRange(text string) (first, count int, err error) {
+	var last int
+	if n, err := fmt.Sscanf(text, "%d-%d", &first, &last); n != 2 || err != nil || fmt.Sprintf("%d-%d", first, last) != text {
+		return 0, 0, errs.BadParam("sandbox_users", "is %q: give two numbers, FIRST-LAST, such as 900000000-999999999", text)
+	}
+	const noUser = 1<<32 - 1 // what chown(2) takes for "no change"
+	if first < 1 || last < first || last >= noUser {
+		return 0, 0, errs.BadParam("sandbox_users", "is %q: FIRST is at least 1, LAST not below it, and less than %d", text, noUser)
+	}
+	return first, last - first + 1, nil
 }
 
 // validatePorts finds ports that there cannot be.

@@ -231,12 +231,18 @@ func (n *Node) wire(secret, token []byte) error {
 		n.faults = fault.New(n.onFault)
 		breaker = n.faults
 	}
-	if err := exec.CheckIsolation(n.cfg.RequireIsolation); err != nil {
+	first, count, err := userRange(n.cfg.SandboxUsers)
+	if err != nil {
 		return err
 	}
-	n.programs = exec.New(exec.Config{
+	programs := exec.Config{
 		Node: n.cfg.Name, RequireIsolation: n.cfg.RequireIsolation, Ports: n.closedPorts, Protected: n.cfg.protected(),
-	}, n.log)
+		FirstUser: first, Users: count,
+	}
+	if err := programs.CheckIsolation(); err != nil {
+		return err
+	}
+	n.programs = exec.New(programs, n.log)
 	n.sandboxes = sandbox.NewManager(sandbox.Config{
 		Node: n.cfg.Name, Incarnation: func() uint64 { return n.cluster.Self().Incarnation },
 		Runtime: n.programs, Store: store{n.replica}, OnEvent: n.onSandbox, Log: n.log, MaxProcesses: n.cfg.MaxProcesses,

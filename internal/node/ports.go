@@ -33,10 +33,10 @@ func (n *Node) closedPorts() []int {
 	return slices.Clone(n.closed)
 }
 
-// protected are this node's own files, which no program may see.
+// protected are this node's own files and folders, which no program may see.
 func (c Config) protected() []string {
 	var paths []string
-	for _, path := range []string{c.SecretFile, c.TokenFile} {
+	for _, path := range []string{c.SecretFile, c.TokenFile, c.DataDir} {
 		if path != "" {
 			paths = append(paths, path)
 		}

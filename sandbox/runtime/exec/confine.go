@@ -38,6 +38,7 @@ type shimPlan struct {
 	Rules   rules    `json:"rules"`
 	Filter  []byte   `json:"filter,omitempty"`
 	NoCaps  bool     `json:"no_caps,omitempty"` // it is root, and is to have none of root's powers
+	Wait    bool     `json:"wait,omitempty"`    // for the word to go, before the program
 	Probe   bool     `json:"probe,omitempty"`   // report what works instead of starting a program
 	Work    string   `json:"work,omitempty"`    // where a probe may write
 }
@@ -148,6 +149,11 @@ func (p shimPlan) carryOut() error {
 	}
 	if err := loadFilter(p.Filter); err != nil {
 		return &stageError{"seccomp", err}
+	}
+	if p.Wait {
+		if n, _, err := unix.Recvfrom(shimSocket, make([]byte, 8), 0); err != nil || n == 0 {
+			return &stageError{"wait", fmt.Errorf("the guardian is gone: %w", err)}
+		}
 	}
 	return &stageError{"exec", syscall.Exec(path, argv, env)}
 }

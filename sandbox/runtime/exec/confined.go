@@ -3,6 +3,7 @@ package exec
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"syscall"
 
@@ -72,19 +73,21 @@ func (g *guardian) forker(r rules) *forker {
 // nothing of the guardian's but through it.
 func (g *guardian) escort(t *guarded, l *launched, plan shimPlan, groups []string) {
 	defer l.close()
-	pid, err := l.greeted()
+	plan.Wait = len(groups) > 0
+	pid, err := l.meet(plan)
 	if err != nil {
-		text := l.complaint()
-		if text == "" {
-			text = "it ended before the program"
-		}
-		g.later <- func() { g.failed(t, "the isolation could not be set up: "+text+hint(text), 0) }
+		g.later <- func() { g.failed(t, err.Error(), 0) }
 		return
 	}
 	payload, fd := holdProcess(pid)
+	if plan.Wait {
+		if err = enroll(pid, groups); err == nil {
+			err = l.release()
+		}
+	}
 	var report *shimReport
-	if err = enroll(pid, groups); err == nil {
-		report, err = l.follow(plan)
+	if err == nil {
+		report, err = l.outcome()
 	}
 	switch {
 	case err != nil:
@@ -96,6 +99,22 @@ func (g *guardian) escort(t *guarded, l *launched, plan shimPlan, groups []strin
 		return
 	}
 	unix.Close(fd)
+}
+
+// meet gives the shim its plan, and returns its pid when it has come so far.
+func (l *launched) meet(plan shimPlan) (int, error) {
+	if err := l.brief(plan); err != nil {
+		return 0, err
+	}
+	pid, err := l.greeted()
+	if err == nil {
+		return pid, nil
+	}
+	text := l.complaint()
+	if text == "" {
+		text = "it ended before the program: " + err.Error()
+	}
+	return 0, fmt.Errorf("the isolation could not be set up: %s%s", text, hint(text))
 }
 
 // hint says what to do about what bubblewrap complains of.

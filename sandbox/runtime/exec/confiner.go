@@ -2,7 +2,6 @@ package exec
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"os"
 	osexec "os/exec"
@@ -40,7 +39,7 @@ func newConfiner(cfg Config, log *slog.Logger) *confiner {
 	c.bwrap, _ = osexec.LookPath("bwrap")
 	var faults map[isolation.Primitive]string
 	c.groups, faults = openHierarchy(cfg.Node, log)
-	if c.machine = trial(); c.machine.Has(isolation.NoNewPrivs) { // else nothing can be tried
+	if c.machine = trial(cfg.firstUser()); c.machine.Has(isolation.NoNewPrivs) { // else nothing can be tried
 		c.groups.verify(faults)
 	}
 	work, err := openWork(cfg.Node, log)
@@ -268,13 +267,10 @@ func orInt(value, otherwise int) int {
 }
 
 // CheckIsolation says why this machine cannot give what RequireIsolation demands;
-// nil if it can.
-func CheckIsolation(level string) error {
-	switch {
-	case level == "" || level == sandbox.IsolationNone:
-		return nil // without the self-tests, which a node need not begin with
-	case isolation.Rank(level) < 0:
-		return fmt.Errorf("isolation %q: use none, process or namespaces", level)
+// nil if it can. It may take the time of the self-tests.
+func (c Config) CheckIsolation() error {
+	if isolation.Rank(c.RequireIsolation) <= 0 {
+		return nil // nothing is demanded
 	}
-	return isolation.Demand(trial(), level)
+	return isolation.Demand(trial(c.firstUser()), c.RequireIsolation)
 }

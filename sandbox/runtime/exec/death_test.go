@@ -156,6 +156,7 @@ func startStandInNode(t *testing.T, name string, incarnation int) standIn {
 	hold, err := node.StdinPipe()
 	require.NoError(t, err)
 	require.NoError(t, node.Start())
+	sweepAfter(t, name)
 	t.Cleanup(func() {
 		_ = hold.Close() // not before, or the node ends
 		_ = node.Process.Kill()

@@ -1,5 +1,5 @@
 // Package exec is the sandbox runtime that starts real programs on this
-// machine, without isolation, and leaves none behind.
+// machine, confines them as package isolation decides, and leaves none behind.
 //
 // # Usage
 //

@@ -164,3 +164,19 @@ func alive(pid int) bool {
 	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
 	return fields[0][0] != 'Z' && fields[0][0] != 'X'
 }
+
+// sweepAfter lets another life of a node that a test kills remove, at the test's
+// end, what it leaves: cgroups and work folders.
+func sweepAfter(t *testing.T, node string) {
+	t.Helper()
+	t.Cleanup(func() {
+		r := exec.New(exec.Config{Node: node, Command: guardianCommand()}, nil)
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan error, 1)
+		go func() { done <- r.Run(ctx) }()
+		_, err := r.Isolation(context.Background())
+		require.NoError(t, err)
+		cancel()
+		require.NoError(t, <-done)
+	})
+}

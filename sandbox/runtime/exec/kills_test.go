@@ -101,6 +101,7 @@ func startUnrulyNode(t *testing.T, name, level string) (node standIn, out *bufio
 	hold, err := node.StdinPipe()
 	require.NoError(t, err)
 	require.NoError(t, node.Start())
+	sweepAfter(t, name)
 	t.Cleanup(func() {
 		_ = hold.Close() // not before, or the node ends
 		_ = node.Process.Kill()

@@ -127,15 +127,23 @@ func (l *launched) greeted() (int, error) {
 	return pid, err
 }
 
-// follow sends the plan and waits until the program runs.
-func (l *launched) follow(p shimPlan) (*shimReport, error) {
+// brief sends the plan. It can be sent before there is anybody to read it.
+func (l *launched) brief(p shimPlan) error {
 	raw, err := json.Marshal(p)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		_, err = l.socket.Write(raw)
 	}
-	if _, err := l.socket.Write(raw); err != nil {
-		return nil, err
-	}
+	return err
+}
+
+// release lets a shim go that was told to wait.
+func (l *launched) release() error {
+	_, err := l.socket.Write([]byte("{}"))
+	return err
+}
+
+// outcome waits until the program runs, or for what the shim has to say instead.
+func (l *launched) outcome() (*shimReport, error) {
 	report, _, err := l.recv()
 	if errors.Is(err, io.EOF) {
 		return nil, nil

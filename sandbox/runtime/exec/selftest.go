@@ -23,9 +23,24 @@ const selfTestTime = 10 * time.Second
 // does not know the shim would run itself, and that again, without end.
 const selfTestMark = "GLASSBOX_SELFTEST"
 
-// trial is the outcome of the self-tests of a process: what works does not change
-// while it runs.
-var trial = sync.OnceValue(func() isolation.Machine { return selfTest(DefaultFirstUser) })
+// trials are the outcomes of the self-tests of this process, by the user that
+// sandboxes are given: what works does not change while it runs.
+var trials = struct {
+	sync.Mutex
+	done map[int]isolation.Machine
+}{done: make(map[int]isolation.Machine)}
+
+// trial runs the self-tests, once.
+func trial(user int) isolation.Machine {
+	trials.Lock()
+	defer trials.Unlock()
+	m, done := trials.done[user]
+	if !done {
+		m = selfTest(user)
+		trials.done[user] = m
+	}
+	return m
+}
 
 // selfTest finds out what confines programs on this machine, by confining some.
 func selfTest(user int) isolation.Machine {
@@ -143,7 +158,10 @@ func try(c confinement) (map[string]string, error) {
 		}
 		return nil, fmt.Errorf("the self-test ended before it began: %w", err)
 	}
-	report, err := l.follow(c.Shim)
+	if err := l.brief(c.Shim); err != nil {
+		return nil, err
+	}
+	report, err := l.outcome()
 	switch {
 	case err != nil:
 		return nil, err
