@@ -165,7 +165,7 @@ func TestWhatIsLateDoesNotBegin(t *testing.T) {
 	late := []uint64{w.unregister("shop"), w.register(Register{Name: "shop", Value: json.RawMessage(`3`), Replace: true})}
 	w.pass(patience)
 	for _, id := range late {
-		w.failed(id, errs.Timeout, "not settled in time")
+		require.True(t, w.failed(id, errs.Timeout, "nothing was done").Definite())
 	}
 	own, has := w.own("shop")
 	require.True(t, has)
