@@ -284,6 +284,14 @@ func TestBadNames(t *testing.T) {
 			require.Equal(t, "topic", refused(t, errs.BadParameter, n, "event.list", params{"topic": name}).Param)
 		}
 	}
+	for _, name := range []string{`"a\ud800b"`, "\"a\xffb\""} { // each of which encoding/json would read as another name
+		for _, p := range []string{`{"name":` + name + `}`, `{"name":` + name + `,"node":"n2"}`} {
+			_, err := n.Table().Invoke(t.Context(), op.Request{Method: "registry.register", Params: json.RawMessage(p)})
+			require.Equal(t, "name", errs.From(err).Param, "%v", err)
+		}
+		_, err := n.Table().Invoke(t.Context(), op.Request{Method: "pubsub.publish", Params: json.RawMessage(`{"message":1,"topic":` + name + `}`)})
+		require.Equal(t, "topic", errs.From(err).Param, "%v", err)
+	}
 	for _, value := range []any{strings.Repeat("x", 64<<10), nested(513), nested(9_990)} {
 		require.Equal(t, "value", refused(t, errs.BadParameter, n, "registry.register", params{"name": "a", "value": value}).Param)
 		require.Equal(t, "value", refused(t, errs.BadParameter, n, "registry.register", params{"name": "a", "value": value, "node": "n2"}).Param)
