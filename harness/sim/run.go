@@ -59,7 +59,7 @@ func (c *Cluster) play(h *History, number int, act Act) (err error) {
 	c.log("== act %d, %s", number+1, map[bool]string{true: "nothing is broken", false: "with faults"}[act.Whole])
 	begun, first := c.world.Now(), len(h.Entries)
 	before := c.holders()
-	c.gentle = act.gentle()
+	c.gentle = act.gentle(len(c.names))
 	deaths, failed, conflicts := c.deaths, c.failed, len(c.conflicts)
 	for _, f := range act.Faults {
 		c.world.At(begun.Add(f.At), func() {

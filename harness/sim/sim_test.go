@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/glassbox-dev/glassbox/harness"
 )
 
 var seeds = flag.Uint64("seeds", 50, "how many plans are simulated")
@@ -25,6 +27,32 @@ func TestMixed(t *testing.T) {
 		}
 		require.True(t, o.Passed(), "%v\n%s", o.Broken, Command(seed, nodes))
 	}
+}
+
+// TestAThirdIsDead: two nodes that are never without each other have no conflict, and the rules
+// hold.
+func TestAThirdIsDead(t *testing.T) {
+	for seed := range min(*seeds, 20) {
+		o, err := Run(thirdDead(seed))
+		require.NoError(t, err)
+		require.Empty(t, o.Broken)
+		require.NotContains(t, o.Log, "NameConflict")
+	}
+}
+
+// thirdDead is an act in which n1 and n2 claim the same names at the same moments,
+// and only n3 is killed.
+func thirdDead(seed uint64) Plan {
+	a := Act{Length: 4 * time.Second, Quiet: quiet, Faults: []Fault{
+		{0, harness.Fault{Action: harness.Kill, Node: "n3"}}, {3500 * time.Millisecond, harness.Fault{Action: harness.Start, Node: "n3"}},
+	}}
+	for i := range 40 {
+		at := 1500*time.Millisecond + time.Duration(i)*20*time.Millisecond
+		for value, node := range []string{"n1", "n2"} {
+			a.Ops = append(a.Ops, Op{At: at, Node: node, Kind: Register, Name: fmt.Sprintf("x%d", i), Value: value})
+		}
+	}
+	return Plan{Seed: seed, Nodes: 3, Preset: "local", Acts: []Act{a}}
 }
 
 // TestTheSameSeedGivesTheSameLog, byte for byte.

@@ -31,6 +31,18 @@ func TestVerify(t *testing.T) {
 	}
 }
 
+// TestVerifyTwoNodes: where nobody else can be asked, two refusals are a death.
+func TestVerifyTwoNodes(t *testing.T) {
+	var out bytes.Buffer
+	passed, err := Verify(t.Context(), harness.Verification{Scenario: MixedScenario, Runs: 60, Nodes: 2}, 1, &out, nil)
+	require.NoError(t, err)
+	require.True(t, passed, out.String())
+	refused := Act{Faults: []Fault{{0, harness.Fault{Action: harness.Reject, Link: harness.Link{Node: "n1", Peer: "n2"}}}}}
+	require.True(t, refused.gentle(3))
+	require.False(t, refused.gentle(2))
+	require.True(t, Act{Faults: []Fault{{0, harness.Fault{Action: harness.Drop}}}}.gentle(2))
+}
+
 func TestVerifyIsAskedWrong(t *testing.T) {
 	for field, v := range map[string]harness.Verification{
 		"scenario": {Scenario: "none", Runs: 1},
