@@ -176,6 +176,8 @@ func chance(r *rand.Rand, nodes int, whole bool) Act {
 		return joining(r, nodes)
 	case r.IntN(4) == 0:
 		return resets(r, nodes)
+	case r.IntN(4) == 0:
+		return flapping(r, nodes)
 	default:
 		length := time.Duration(4+r.IntN(8)) * time.Second
 		return Act{Length: length, Faults: faults(r, nodes, length), Ops: ops(r, nodes, length, 100), Quiet: quiet}

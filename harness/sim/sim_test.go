@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"testing"
 	"time"
@@ -53,6 +54,29 @@ func thirdDead(seed uint64) Plan {
 		}
 	}
 	return Plan{Seed: seed, Nodes: 3, Preset: "local", Acts: []Act{a}}
+}
+
+// TestFlapping: acts in which one link or node goes up and down, of all kinds.
+func TestFlapping(t *testing.T) {
+	kinds := map[harness.Action]int{}
+	for seed := range uint64(40) {
+		a := flapping(rand.New(rand.NewPCG(seed, 2)), 3)
+		ups := 0
+		for i, f := range a.Faults {
+			kinds[f.Action]++
+			require.Equal(t, i%2 == 0, !f.Mends(), "down and up in turn")
+			if f.Mends() {
+				ups++
+			}
+		}
+		require.GreaterOrEqual(t, ups, 3)
+		o, err := Run(Plan{Seed: seed, Nodes: 3, Preset: "local", Acts: []Act{a}})
+		require.NoError(t, err)
+		require.Empty(t, o.Broken, "%s", o.Plan)
+	}
+	for _, action := range []harness.Action{harness.Kill, harness.Start, harness.Freeze, harness.Thaw, harness.Cut, harness.Heal} {
+		require.NotZero(t, kinds[action], action)
+	}
 }
 
 // TestTheSameSeedGivesTheSameLog, byte for byte.
