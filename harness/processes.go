@@ -28,7 +28,7 @@ type ProcessOptions struct {
 	// Data is a folder in which each node has a data folder of its own, named as it
 	// is; "" keeps nothing.
 	Data string
-	Env       []string // the nodes' environment; nil is the harness's own without GLASSBOX_ variables
+	Env  []string // the nodes' environment; nil is the harness's own without GLASSBOX_ variables
 	// Break makes the links breakable: the nodes get --allow-faults.
 	Break bool
 	// Args changes a node's command line, to start it wrongly on purpose.

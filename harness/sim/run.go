@@ -152,7 +152,9 @@ func (c *Cluster) holders() map[string]memdb.Claim {
 	return held
 }
 
-// Command is what repeats a run.
-func Command(seed uint64, nodes int) string {
-	return fmt.Sprintf("glassbox verify --target sim --scenario mixed --seed %d --nodes %d", seed, nodes)
+// Command is what repeats a mixed run.
+func Command(seed uint64, nodes int) string { return command(MixedScenario, seed, nodes) }
+
+func command(scenario string, seed uint64, nodes int) string {
+	return fmt.Sprintf("glassbox verify --target sim --scenario %s --seed %d --nodes %d", scenario, seed, nodes)
 }

@@ -3,6 +3,7 @@ package sim
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"path/filepath"
 	"testing"
 	"time"
@@ -28,6 +29,33 @@ func TestVerify(t *testing.T) {
 		passed, err := Verify(t.Context(), harness.Verification{Scenario: s.Name, Runs: 2}, 1, &out, nil)
 		require.NoError(t, err)
 		require.True(t, passed, out.String())
+	}
+}
+
+// TestAFailingScenarioTellsItsSeed, and what repeats it: the same run with the same
+// figures.
+func TestAFailingScenarioTellsItsSeed(t *testing.T) {
+	s, err := harness.Find("kill")
+	require.NoError(t, err)
+	report, err := RunScenario(s, 0, 7)
+	require.NoError(t, err)
+	require.True(t, report.Passed())
+	require.NotContains(t, report.Text(), "--seed")
+	for i := range s.Objectives {
+		s.Objectives[i].Aims, s.Objectives[i].Least = map[harness.Target]float64{harness.TargetSim: -1}, false
+	}
+	for _, nodes := range []int{0, 5} {
+		report, err := RunScenario(s, nodes, 7)
+		require.NoError(t, err)
+		require.False(t, report.Passed())
+		for _, text := range []string{report.Text(), harness.Markdown([]*harness.Report{report})} {
+			require.Contains(t, text, fmt.Sprintf("glassbox verify --target sim --scenario kill --seed 7 --nodes %d\n", max(nodes, s.Nodes)))
+			require.Contains(t, text, "not made smaller")
+		}
+		again, err := RunScenario(s, nodes, 7)
+		require.NoError(t, err)
+		report.Took, again.Took = 0, 0
+		require.Equal(t, report.Text(), again.Text())
 	}
 }
 
