@@ -65,7 +65,7 @@ cover: ## coverage of all packages, with its floor
 		sub("%","",$$3); printf "coverage: %s%% of statements (floor %d%%)\n", $$3, floor; exit $$3 < floor }'
 
 bench: build ## measure what docs/benchmarks.md tells, and print it beside its aims
-	$(GO) test -run '^$$' -bench . -benchtime 1s ./rpc ./internal/operations ./cluster/replica ./memdb ./sandbox/runtime/exec
+	$(GO) test -run '^$$' -bench . -benchtime 1s ./rpc ./internal/operations ./cluster/replica ./memdb ./sandbox/runtime/exec ./sandbox/message
 	$(GO) test -run '^$$' -bench . -benchtime 3x ./harness/sim
 	GLASSBOX_FIGURES=$(FIGURES) $(GO) test -v -count 1 -timeout 20m -run TestPromises ./harness
 	GLASSBOX_FIGURES=$(FIGURES) $(GO) test -v -count 1 -timeout 20m -run 'TestNoProgramIsLeft|TestStartCost' ./sandbox/runtime/exec

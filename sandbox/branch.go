@@ -107,14 +107,14 @@ func (b *branch) childSpec() supervisor.ChildSpec {
 // Start starts a nested supervisor again, with the children of its spec. It
 // implements supervisor.Child.
 func (b *branch) Start(ctx context.Context) (supervisor.Instance, error) {
-	row, previous := b.begin(b.reset)
+	_, previous := b.begin(b.reset)
 	b.renew()
 	in, err := b.nested.Start(ctx)
 	if err != nil {
 		b.startFailed(ctx, err)
 		return nil, err
 	}
-	row = b.update(func() { b.row.State = memdb.ProcessRunning })
+	row := b.update(func() { b.row.State = memdb.ProcessRunning })
 	b.announce(row, previous)
 	return in, nil
 }

@@ -19,6 +19,8 @@ func describe(exit *memdb.Exit) string {
 		return "could not be started: " + exit.Detail
 	case exit.Cause == memdb.CauseLost:
 		text = "lost"
+	case exit.Cause == memdb.CauseStuck:
+		text = "stuck"
 	case exit.Signal != "":
 		text = "ended by " + exit.Signal
 	}

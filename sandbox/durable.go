@@ -94,7 +94,7 @@ const (
 // made that its own stops the sandbox, its children in reverse order and with their
 // shutdown times, and forgets it. It returns nil only when nothing of it is left.
 // When ctx ends first the destruction goes on. Kinds: not_found, timeout, not_ready
-// (the node is stopping).
+// (the node is stopping), internal (the system does not let all of it end).
 func (m *Manager) Destroy(ctx context.Context, id string) error {
 	t, err := m.tree(id)
 	if err != nil {
@@ -116,7 +116,7 @@ func (m *Manager) Destroy(ctx context.Context, id string) error {
 	}
 	select {
 	case <-t.gone:
-		return nil
+		return t.stuck()
 	case err := <-failed:
 		return err
 	case <-ctx.Done():
@@ -266,6 +266,7 @@ func (m *Manager) NameLost(sandbox, child, why string) {
 	t.root.each(func(m member) {
 		if s, ok := m.(*slot); ok && s.path == child {
 			s.setNamed(false)
+			s.update(func() { s.row.Name = "" })
 			s.say("lost the name %q: %s", s.spec.Name, why)
 		}
 	})

@@ -31,6 +31,7 @@ type machine struct {
 	decreed map[string]bool
 	claimed map[string]string // uid by id
 	refuse  error             // of claims
+	full    error             // of the disk
 	claims  int
 	rows    *rows
 }
@@ -68,12 +69,18 @@ func (m *machine) Release(_ context.Context, id string) error {
 	return m.step(func() { delete(m.claimed, id) })
 }
 func (m *machine) Decree(_ context.Context, d memdb.Destroyed) error {
+	if m.full != nil {
+		return m.full
+	}
 	return m.step(func() {
 		m.decreed[d.UID] = true
 		delete(m.kept, d.UID)
 	})
 }
 func (m *machine) PutSandbox(row memdb.Sandbox) error {
+	if m.full != nil {
+		return m.full
+	}
 	return m.step(func() { m.kept[row.UID] = row })
 }
 func (m *machine) DropSandbox(uid string) error { return m.step(func() { delete(m.kept, uid) }) }
@@ -272,5 +279,37 @@ func TestRestart(t *testing.T) {
 		require.Equal(t, errs.Timeout, errs.KindOf(err))
 		require.NoError(t, w.Destroy(t.Context(), "shop"), "while it restarts")
 		require.NoError(t, w.Destroy(t.Context(), "bad"))
+	})
+}
+
+// TestTheDiskIsFull: what cannot be kept is not created, and its id is free again;
+// what cannot be decreed is not destroyed, and runs on.
+func TestTheDiskIsFull(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMachine()
+		var events []string
+		manager, stop := m.start(t, closedChan(), &events)
+		defer stop()
+		_, err := manager.Create(t.Context(), programs("old", "live"), sandbox.WaitRunning)
+		require.NoError(t, err)
+
+		m.full = errs.New(errs.Internal, "the disk is full")
+		_, err = manager.Create(t.Context(), programs("new", "live"), sandbox.WaitRunning)
+		require.ErrorContains(t, err, "the disk is full")
+		synctest.Wait()
+		require.Len(t, m.claimed, 1)
+		require.Len(t, m.rows.sandboxes, 1)
+		require.ErrorContains(t, manager.Destroy(t.Context(), "old"), "the disk is full")
+		info, err := manager.Info("old")
+		require.NoError(t, err)
+		require.Equal(t, memdb.SandboxRunning, info.Sandbox.Status)
+
+		m.full = nil
+		_, err = manager.Create(t.Context(), programs("new", "live"), sandbox.WaitRunning)
+		require.NoError(t, err)
+		require.NoError(t, manager.Destroy(t.Context(), "old"))
+		require.NoError(t, manager.Destroy(t.Context(), "new"))
+		require.Empty(t, m.claimed)
+		require.Empty(t, m.kept)
 	})
 }

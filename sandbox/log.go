@@ -44,6 +44,8 @@ type Log struct {
 	entries []LogEntry // oldest first, seqs without gaps
 	bytes   int        // of their lines
 	last    uint64     // seq of the newest line, kept or not
+	printed uint64     // bytes of all lines, kept or not
+	unfiled uint64     // lines that did not get into a file
 	changed chan struct{}
 	closed  bool
 }
@@ -58,6 +60,31 @@ func NewLog(maxBytes, maxLines int) *Log {
 		maxLines = DefaultLogLines
 	}
 	return &Log{maxBytes: maxBytes, maxLines: maxLines}
+}
+
+// OutputCounts are figures of what a slot's processes printed.
+type OutputCounts struct {
+	Lines uint64 `json:"lines"`
+	Bytes uint64 `json:"bytes"`
+	// Dropped is how many lines are no longer kept in memory.
+	Dropped uint64 `json:"dropped"`
+	// Unfiled is how many did not get into the slot's file, where there is one:
+	// they came too fast, or the disk took none.
+	Unfiled uint64 `json:"unfiled,omitempty"`
+}
+
+// Counts tells the figures so far.
+func (l *Log) Counts() OutputCounts {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return OutputCounts{Lines: l.last, Bytes: l.printed, Dropped: l.last - uint64(len(l.entries)), Unfiled: l.unfiled}
+}
+
+// notFiled counts lines that did not get into a file.
+func (l *Log) notFiled(n uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.unfiled += n
 }
 
 // Room is how many lines the log keeps at most: of more in one go only the last
@@ -75,21 +102,23 @@ func (l *Log) Append(now time.Time, stream Stream, pid string, lines ...string) 
 	for _, line := range lines {
 		l.last++
 		l.bytes += len(line)
+		l.printed += uint64(len(line))
 		l.entries = append(l.entries, LogEntry{Seq: l.last, Time: now, Stream: stream, PID: pid, Line: line})
 	}
 	l.trim()
 	l.wake()
 }
 
-// Skip counts n lines that were printed but are too many to keep. Every line
-// older than they is dropped with them.
-func (l *Log) Skip(n int) {
+// Skip counts n lines, of so many bytes, that were printed but are too many to
+// keep. Every line older than they is dropped with them.
+func (l *Log) Skip(n, bytes int) {
 	if n <= 0 {
 		return
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.last += uint64(n)
+	l.printed += uint64(bytes)
 	clear(l.entries)
 	l.entries, l.bytes = l.entries[:0], 0
 	l.wake()

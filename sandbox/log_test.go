@@ -21,7 +21,7 @@ func TestLogFollow(t *testing.T) {
 			time.Sleep(time.Second)
 			l.Append(time.Now(), sandbox.Stdout, "p", "one", "two", "three")
 			time.Sleep(time.Second)
-			l.Skip(4)
+			l.Skip(4, 40)
 			time.Sleep(time.Second)
 			l.Close()
 		}()

@@ -36,6 +36,10 @@ type Config struct {
 	Decrees      Decrees          // nil: there are no others to hear of a destruction
 	Disk         Disk             // nil: nothing is kept
 	Restored     Restored         // what a former start has kept
+	// LogDir is a folder for what programs print: the newest of each slot, in
+	// files, see [DefaultLogFileBytes]. "" keeps it in memory only.
+	LogDir       string
+	LogFileBytes int64 // of one slot, on disk; zero is DefaultLogFileBytes, the least is 1 MiB
 }
 
 // Manager owns the sandboxes of this node. All methods may be called from
@@ -70,6 +74,10 @@ func NewManager(cfg Config) *Manager {
 	if cfg.MaxProcesses <= 0 {
 		cfg.MaxProcesses = DefaultMaxProcesses
 	}
+	if cfg.LogFileBytes == 0 {
+		cfg.LogFileBytes = DefaultLogFileBytes
+	}
+	cfg.LogFileBytes = max(cfg.LogFileBytes, minLogFileBytes)
 	return &Manager{cfg: cfg.withDefaults(), trees: make(map[string]*tree), pids: make(map[string]member)}
 }
 
@@ -83,6 +91,9 @@ func (m *Manager) Run(ctx context.Context) error {
 	m.mu.Lock()
 	m.ctx = ctx
 	m.restore()
+	if m.cfg.LogDir != "" {
+		m.goTask(func() { m.tidyLogs(ctx) })
+	}
 	m.mu.Unlock()
 	<-ctx.Done()
 	m.mu.Lock()
@@ -249,6 +260,14 @@ const keepGone = 16
 
 // forget removes a tree, and the pids of one that has been gone for long.
 func (m *Manager) forget(t *tree) {
+	if oldest := m.retire(t); oldest != nil && oldest.isDestroyed() {
+		m.removeLogs(oldest)
+	}
+}
+
+// retire puts a tree among those that are gone, and returns the one that falls
+// out; nil if none does.
+func (m *Manager) retire(t *tree) (oldest *tree) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.trees[t.spec.ID] == t {
@@ -256,15 +275,16 @@ func (m *Manager) forget(t *tree) {
 	}
 	m.gone = append(m.gone, t)
 	if len(m.gone) <= keepGone {
-		return
+		return nil
 	}
-	oldest := m.gone[0]
+	oldest = m.gone[0]
 	m.gone = append([]*tree(nil), m.gone[1:]...)
 	for pid, s := range m.pids {
 		if s.at().tree == oldest {
 			delete(m.pids, pid)
 		}
 	}
+	return oldest
 }
 
 // unindex forgets all pids of a member.

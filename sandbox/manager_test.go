@@ -60,12 +60,15 @@ func (r *rows) DeleteProcess(pid string) error {
 
 // fakeRuntime runs no programs: "live" runs until it is killed, "short" for a
 // second and exits with 1, "once" for a second and exits with 0, "absent" does
-// not exist, "slow" never finishes to start.
+// not exist, "slow" never finishes to start, "stuck" cannot be killed.
 type fakeRuntime struct{ tasks []sandbox.Task }
 
 func (f *fakeRuntime) Start(ctx context.Context, task sandbox.Task) (sandbox.Process, error) {
 	f.tasks = append(f.tasks, task)
-	p := &fakeProcess{n: len(f.tasks), done: make(chan struct{}), end: make(chan memdb.Exit, 4)}
+	p := &fakeProcess{
+		n: len(f.tasks), done: make(chan struct{}), end: make(chan memdb.Exit, 4),
+		killed: memdb.Exit{Cause: memdb.CauseKilled, Code: 137, Signal: "SIGKILL"},
+	}
 	switch task.Exec[0] {
 	case "absent":
 		return nil, errs.New(errs.BadSpec, "program %q does not exist", "absent")
@@ -74,6 +77,8 @@ func (f *fakeRuntime) Start(ctx context.Context, task sandbox.Task) (sandbox.Pro
 		return nil, ctx.Err()
 	case "short":
 		time.AfterFunc(time.Second, func() { p.end <- memdb.Exit{Cause: memdb.CauseExited, Code: 1} })
+	case "stuck":
+		p.killed = memdb.Exit{Cause: memdb.CauseStuck, Code: 137, Signal: "SIGKILL", Detail: "process 7 (dd) in state D"}
 	case "once":
 		time.AfterFunc(time.Second, func() { p.end <- memdb.Exit{Cause: memdb.CauseExited} })
 	}
@@ -90,20 +95,26 @@ type fakeProcess struct {
 	done chan struct{}
 	end  chan memdb.Exit
 	exit memdb.Exit
+	// killed is how it ends when it is killed.
+	killed memdb.Exit
 }
 
 func (p *fakeProcess) OSPID() int                  { return 1000 + p.n }
 func (p *fakeProcess) Isolation() memdb.Isolation  { return memdb.Isolation{Level: "none"} }
 func (p *fakeProcess) Signal(syscall.Signal) error { return nil }
-func (p *fakeProcess) Done() <-chan struct{}       { return p.done }
-func (p *fakeProcess) Exit() memdb.Exit            { return p.exit }
+func (p *fakeProcess) Stdin() sandbox.Stdin        { return nil }
+func (p *fakeProcess) Usage() (sandbox.Usage, error) {
+	return sandbox.Usage{Processes: 1, Threads: p.n}, nil
+}
+func (p *fakeProcess) Done() <-chan struct{} { return p.done }
+func (p *fakeProcess) Exit() memdb.Exit      { return p.exit }
 func (p *fakeProcess) Stop(grace time.Duration) {
 	time.Sleep(min(grace, time.Second))
 	_ = p.Kill(context.Background())
 }
 func (p *fakeProcess) Kill(context.Context) error {
 	select {
-	case p.end <- memdb.Exit{Cause: memdb.CauseKilled, Code: 137, Signal: "SIGKILL"}:
+	case p.end <- p.killed:
 	default:
 	}
 	<-p.done
@@ -150,6 +161,25 @@ func programs(id string, execs ...string) sandbox.Spec {
 		s.Children = append(s.Children, sandbox.Child{ID: fmt.Sprint("c", i), Run: &sandbox.Run{Exec: []string{exec}}})
 	}
 	return s
+}
+
+// What the system does not let end is told to who asked for the end, and holds
+// up nobody.
+func TestAStuckProcess(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		_, err := w.Create(t.Context(), programs("shop", "stuck"), sandbox.WaitRunning)
+		require.NoError(t, err)
+		err = w.Kill(t.Context(), "n1.z.2", sandbox.ReasonKill, false, "ann")
+		require.ErrorContains(t, err, "process n1.z.2 was killed, and the system does not let it end")
+		require.Equal(t, "process 7 (dd) in state D", errs.From(err).Why)
+		synctest.Wait()
+		row, err := w.Process("n1.z.3")
+		require.NoError(t, err, "its supervisor has gone on")
+		require.Equal(t, memdb.CauseStuck, row.Exit.Cause)
+		require.ErrorContains(t, w.Destroy(t.Context(), "shop"), `process n1.z.3 of sandbox "shop" was killed, and the system does not let it end`)
+		require.Empty(t, w.store.sandboxes)
+		require.Contains(t, w.events[len(w.events)-2], "ProcessExited n1.z.3: stuck")
+	})
 }
 
 func TestLifeOfASandbox(t *testing.T) {

@@ -21,7 +21,8 @@ const (
 // Kill ends a process and all its descendants, and returns when nothing of them
 // is left. Force makes a shutdown a kill: no time to end is given. By says who
 // wants it, for the process's exit. When ctx ends first the killing goes on.
-// Kinds: bad_parameter, not_found, conflict (a supervisor), timeout.
+// Kinds: bad_parameter, not_found, conflict (a supervisor), timeout, internal (the
+// system does not let it end).
 func (m *Manager) Kill(ctx context.Context, pid string, reason Reason, force bool, by string) error {
 	if reason != ReasonKill && reason != ReasonShutdown {
 		return errs.BadParam("reason", "is %q: use %q or %q", reason, ReasonKill, ReasonShutdown)
@@ -37,7 +38,7 @@ func (m *Manager) Kill(ctx context.Context, pid string, reason Reason, force boo
 	if err := m.end(ctx, proc, s.grace(reason, force)); err != nil {
 		return errs.Wrap(errs.Timeout, err, "process %s has not ended yet, killing it goes on: ask again later", pid)
 	}
-	return nil
+	return stuckError("process "+pid, proc.Exit())
 }
 
 // end stops a process or returns ctx's error.
@@ -55,6 +56,29 @@ func (m *Manager) end(ctx context.Context, proc Process, grace time.Duration) er
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// Signal sends a signal to a program itself, not to what it started. By says who
+// wants it, for the log. Kinds: bad_parameter, not_found, conflict (a supervisor, or
+// it is still starting).
+func (m *Manager) Signal(pid, name, by string) error {
+	sig, err := parseSignal(name)
+	if err != nil {
+		return err
+	}
+	s, err := m.liveSlot(pid)
+	if err != nil {
+		return err
+	}
+	proc, _, err := s.live(pid)
+	if err != nil {
+		return err
+	}
+	if err := proc.Signal(sig); err != nil {
+		return err
+	}
+	s.say("signal %s sent by %s", signalName(sig), by)
+	return nil
 }
 
 // Logs returns the log of a process's slot and the pid that the slot has now.

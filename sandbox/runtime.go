@@ -2,10 +2,12 @@ package sandbox
 
 import (
 	"context"
+	"io"
 	"syscall"
 	"time"
 
 	"github.com/glassbox-dev/glassbox/memdb"
+	"github.com/glassbox-dev/glassbox/sandbox/message"
 )
 
 // Runtime starts programs: a driver. Package exec is the one there is.
@@ -23,6 +25,10 @@ type Task struct {
 	Env  map[string]string // all of its environment, beside a PATH and the mark
 	Dir  string            // absolute working directory; "" is "/"
 	Log  *Log              // takes what it prints; nil drops it
+	// Stdout takes the program's standard output instead of the log, and makes its
+	// standard input a pipe, see [Process.Stdin]. It reads until the end; what it
+	// leaves unread is dropped. Nil: standard input is empty.
+	Stdout func(out io.Reader)
 	// Sandbox is the uid of the sandbox it belongs to: programs of the same one
 	// may share a user and a work folder, those of others may not.
 	Sandbox string
@@ -36,12 +42,20 @@ type Task struct {
 	Limits *Limits
 }
 
+// Stdin is a program's standard input. Closing it ends a write that waits.
+type Stdin = message.Stdin
+
 // Process is one started program and all its descendants: its tree.
 type Process interface {
 	// OSPID is the operating system's id of the program itself.
 	OSPID() int
 	// Isolation is what holds the program.
 	Isolation() memdb.Isolation
+	// Stdin is the program's standard input; nil without [Task.Stdout]. It is
+	// closed when the process is done.
+	Stdin() Stdin
+	// Usage tells what the tree uses now.
+	Usage() (Usage, error)
 	// Signal sends a signal to the program itself, not to its descendants.
 	Signal(sig syscall.Signal) error
 	// Stop sends SIGTERM to the program, kills the tree after grace, and
@@ -51,10 +65,31 @@ type Process interface {
 	// or ctx ends; the killing goes on.
 	Kill(ctx context.Context) error
 	// Done is closed when nothing of the tree is left and all its output is in
-	// the log.
+	// the log; or, with the cause stuck, when the system does not let it end.
 	Done() <-chan struct{}
 	// Exit tells how the program ended. It is valid after Done is closed.
 	Exit() memdb.Exit
+}
+
+// Usage is what a tree of processes uses.
+type Usage struct {
+	Processes int `json:"processes"`
+	Threads   int `json:"threads"`
+	Files     int `json:"files"` // open descriptors
+	// RSSBytes is memory that is in use; what processes share counts for each.
+	RSSBytes int64 `json:"rss_bytes"`
+	// CPUMS is processor time since the start, in milliseconds, also of
+	// processes that have ended, unless their parent had ended before them.
+	CPUMS int64 `json:"cpu_ms"`
+}
+
+// Add adds what another tree uses.
+func (u *Usage) Add(other Usage) {
+	u.Processes += other.Processes
+	u.Threads += other.Threads
+	u.Files += other.Files
+	u.RSSBytes += other.RSSBytes
+	u.CPUMS += other.CPUMS
 }
 
 // Store takes the rows of this node's sandboxes and processes. Storing

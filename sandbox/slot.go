@@ -3,10 +3,12 @@ package sandbox
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/glassbox-dev/glassbox/internal/errs"
 	"github.com/glassbox-dev/glassbox/memdb"
+	"github.com/glassbox-dev/glassbox/sandbox/message"
 	"github.com/glassbox-dev/glassbox/sandbox/supervisor"
 )
 
@@ -16,10 +18,12 @@ type slot struct {
 	place
 	spec Child
 	log  *Log
+	kept sync.Once // of beginning to keep the log in files
 
 	// Guarded by mu.
-	proc  Process // nil before the first and when it could not be started
-	named bool    // the slot holds its name
+	proc  Process       // nil before the first and when it could not be started
+	talk  *message.Conn // with proc; nil unless the child has a protocol
+	named bool          // the slot holds its name
 }
 
 func (s *slot) id() string { return s.spec.ID }
@@ -45,13 +49,20 @@ func newSlot(t *tree, path string, spec Child) *slot {
 
 // Start starts the next process of the slot. It implements supervisor.Child.
 func (s *slot) Start(ctx context.Context) (supervisor.Instance, error) {
-	row, previous := s.begin(func() { s.proc, s.row.Name = nil, s.spec.Name })
+	s.kept.Do(s.keepLog)
+	row, previous := s.begin(func() {
+		s.proc, s.talk = nil, nil
+		if s.named {
+			s.row.Name = s.spec.Name
+		}
+	})
 	if err := s.takeName(ctx); err != nil {
 		s.startFailed(ctx, err)
 		return nil, err
 	}
+	talk := s.conversation(row.PID)
 	proc, err := s.tree.m.cfg.Runtime.Start(ctx, Task{
-		PID: row.PID, Exec: s.spec.Run.Exec, Env: s.spec.Env, Dir: s.spec.Run.Dir, Log: s.log,
+		Stdout: readerOf(talk), PID: row.PID, Exec: s.spec.Run.Exec, Env: s.spec.Env, Dir: s.spec.Run.Dir, Log: s.log,
 		Sandbox: s.tree.uid, Isolation: s.tree.spec.Isolation, Network: s.tree.spec.Network,
 		Mounts: s.tree.spec.Mounts, Limits: s.spec.Limits,
 	})
@@ -59,9 +70,12 @@ func (s *slot) Start(ctx context.Context) (supervisor.Instance, error) {
 		s.startFailed(ctx, err)
 		return nil, err
 	}
+	if talk != nil {
+		talk.Open(proc.Stdin())
+	}
 	row = s.update(func() {
-		s.proc = proc
-		s.row.State, s.row.OSPID = memdb.ProcessRunning, proc.OSPID()
+		s.proc, s.talk = proc, talk
+		s.row.State, s.row.OSPID, s.row.Name = memdb.ProcessRunning, proc.OSPID(), s.spec.Name
 		s.row.Isolation = proc.Isolation()
 	})
 	s.say("started as os process %d", row.OSPID)
@@ -97,6 +111,22 @@ func (s *slot) ended(supervisor.ChildExited) memdb.Process {
 func (s *slot) target(pid, by string) (Process, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	proc, err := s.liveLocked(pid)
+	if err == nil {
+		s.killer = by
+	}
+	return proc, err
+}
+
+// live returns the process, which runs, or why it does not.
+func (s *slot) live(pid string) (Process, *message.Conn, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	proc, err := s.liveLocked(pid)
+	return proc, s.talk, err
+}
+
+func (s *slot) liveLocked(pid string) (Process, error) {
 	if s.row.PID != pid {
 		return nil, s.replacedLocked(pid)
 	}
@@ -113,7 +143,6 @@ func (s *slot) target(pid, by string) (Process, error) {
 		return nil, errs.New(errs.NotFound, "process %s has ended", pid).WithWhy("ended at %s: %s", stamp(exit.At), describe(&exit))
 	default:
 	}
-	s.killer = by
 	return s.proc, nil
 }
 

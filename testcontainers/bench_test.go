@@ -23,7 +23,7 @@ func BenchmarkCreate(b *testing.B) {
 	c, _ := formed(b, Options{Nodes: 3})
 	client := harness.Client(c, "n1")
 	sandbox := map[string]any{"id": "b", "children": []any{
-		map[string]any{"id": "counter", "run": map[string]any{"exec": []string{nodeFile, "demo", "counter"}}},
+		map[string]any{"id": "counter", "protocol": "jsonrpc", "run": map[string]any{"exec": []string{nodeFile, "demo", "counter"}}},
 	}}
 	for b.Loop() {
 		require.NoError(b, client.Call(b.Context(), "sandbox.create", sandbox, nil))

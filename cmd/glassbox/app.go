@@ -97,7 +97,7 @@ func (a *app) root() *cobra.Command {
 	root.AddGroup(&cobra.Group{ID: "run", Title: "Run a cluster:"}, &cobra.Group{ID: "use", Title: "See into it:"})
 	root.AddCommand(a.serve(), a.dev(), a.verify(), a.demo(), a.config(), a.version())
 	a.addOperations(root)
-	root.AddCommand(a.nodes(), a.subscribe(), a.call())
+	root.AddCommand(a.nodes(), a.subscribe(), a.message(), a.call())
 	group(root).AddCommand(a.create())
 	root.InitDefaultCompletionCmd() // cobra would add it later, and it would not be strict
 	strictly(root)

@@ -46,6 +46,7 @@ func TestDev(t *testing.T) {
 	require.Contains(t, s.ok("status"), "3 of 3 nodes alive", "found by the context file")
 	require.Contains(t, s.ok("ps"), "counter")
 	require.Equal(t, 4, strings.Count(s.ok("nodes"), "\n"))
+	talk(t, s)
 
 	var events buffer
 	following := s.start(ctx, &events, &errors, "events", "-f", "--types", "MemberFailed")
@@ -74,6 +75,35 @@ func TestDev(t *testing.T) {
 		left, err := harness.Marked("GLASSBOX_DEV_TEST=" + t.Name())
 		return err == nil && len(left) == 0
 	}, 10*time.Second, 20*time.Millisecond, "nothing is left")
+}
+
+// talk talks to the demo's counter.
+func talk(t *testing.T, s *shell) {
+	t.Helper()
+	counter := field(t, s.ok("ps"), "counter", 0)
+	require.Equal(t, "2\n", s.ok("message", counter, "increment", `{"by":2}`))
+	require.Equal(t, "2\n", s.ok("message", "demo/counter", "get"), "by the name of its slot")
+	require.JSONEq(t, `{"pid":"`+counter+`","result":2}`, s.ok("message", counter, "get", "-o", "json"))
+	require.Equal(t, "written to "+counter+"\n", s.ok("message", counter, "increment", "--cast"))
+	s.ok("message", counter, "--send", `{"jsonrpc":"2.0","method":"increment"}`)
+	require.Equal(t, "4\n", s.ok("message", counter, "get"))
+	require.Contains(t, s.ok("logs", counter), "count is 4")
+	s.fails(1, "no method decrement", "message", counter, "decrement")
+	s.fails(2, "an object or an array", "message", counter, "increment", "7")
+	s.fails(2, "exclude each other", "message", counter, "increment", "--cast", "--send")
+	s.fails(3, "no registered name", "message", "nobody", "get")
+
+	require.Regexp(t, `holds +[13] processes`, s.ok("info", counter)) // with those of bubblewrap, where it is
+	require.Regexp(t, `[26] processes`, s.ok("sandbox", "info", "demo", "--include-stats"))
+	require.Equal(t, "sent to "+counter+"\n", s.ok("signal", counter, "winch"))
+	require.Contains(t, s.ok("logs", counter), "signal SIGWINCH sent by")
+	s.fails(2, "SIGUSR1", "signal", counter, "SIGNONE")
+	s.fails(4, "supervisor", "signal", field(t, s.ok("ps"), "supervisor", 0), "HUP")
+	s.fails(5, "exit code 1", "message", counter, "crash")
+	s.fails(3, "has ended", "message", counter, "get")
+	require.Eventually(t, func() bool { // its successor counts anew
+		return s.run("message", field(t, s.ok("ps"), "counter", 0), "get").out == "0\n"
+	}, 10*time.Second, 20*time.Millisecond)
 }
 
 // TestTwoDevs: the newest cluster is found while it lives, then the one before.

@@ -23,6 +23,9 @@ import (
 // killRounds is how often a node, or all of them, are killed.
 const killRounds = 20
 
+// programMark is in the environment of all programs of the test.
+const programMark = "DURABLE_TEST_OF_GLASSBOX"
+
 // promised is what the users were answered.
 type promised struct {
 	mu      sync.Mutex
@@ -87,9 +90,11 @@ func TestKillLosesNothingAcknowledged(t *testing.T) {
 		require.NoError(t, c.Nodes()[0].Client().Call(t.Context(), "sandbox.destroy", map[string]any{"sandbox_id": id}, nil))
 	}
 	require.NoError(t, c.Close())
-	left, err := harness.Marked(mark)
-	require.NoError(t, err)
-	require.Empty(t, left)
+	for _, text := range []string{mark, programMark} {
+		left, err := harness.Marked(text)
+		require.NoError(t, err)
+		require.Empty(t, left, "nodes, guardians or programs are left")
+	}
 }
 
 // use creates sandboxes and destroys every other one, the first or the second, until
@@ -97,7 +102,7 @@ func TestKillLosesNothingAcknowledged(t *testing.T) {
 func (p *promised) use(ctx context.Context, n *harness.Node, prefix string, first int) {
 	for i := 0; ctx.Err() == nil; i++ {
 		id := fmt.Sprintf("%s-%d", prefix, i)
-		spec := map[string]any{"id": id, "children": []any{map[string]any{"id": "a", "run": map[string]any{"exec": []string{"sleep", "600"}}, "shutdown_ms": 0}}}
+		spec := map[string]any{"id": id, "children": []any{map[string]any{"id": "a", "run": map[string]any{"exec": []string{"sh", "-c", "sleep 600 & wait"}}, "shutdown_ms": 0, "env": map[string]string{programMark: "yes"}}}}
 		var row memdb.Sandbox
 		if n.Client().Call(ctx, "sandbox.create", spec, &row) != nil {
 			continue // it may be there or not
@@ -141,6 +146,37 @@ func (p *promised) check(t *testing.T, c *harness.Processes, round int) {
 		for id := range p.gone {
 			require.NotContains(t, there, id, "round %d: %s was destroyed", round, id)
 		}
+		if n.Name == "n1" {
+			checkPrograms(t, n, round)
+		}
+	}
+}
+
+// checkPrograms counts what runs, once what nobody was answered has been settled:
+// nothing of a former life of a sandbox goes on.
+func checkPrograms(t *testing.T, n *harness.Node, round int) {
+	t.Helper()
+	const each = 2 // a shell and what it started
+	var list operations.SandboxList
+	var programs []int
+	for until := time.Now().Add(20 * time.Second); ; {
+		before := list
+		list = operations.SandboxList{}
+		require.NoError(t, n.Client().Call(t.Context(), "sandbox.list", map[string]any{"limit": 1000}, &list))
+		var err error
+		programs, err = harness.Marked(programMark)
+		require.NoError(t, err)
+		all := !slices.ContainsFunc(list.Sandboxes, func(row memdb.Sandbox) bool { return row.Status != memdb.SandboxRunning })
+		if all && len(before.Sandboxes) == len(list.Sandboxes) && len(programs) == each*len(list.Sandboxes) {
+			return
+		}
+		if time.Now().After(until) {
+			for _, row := range list.Sandboxes {
+				t.Logf("%s is %s on %s: %s", row.ID, row.Status, row.Node, row.Why)
+			}
+			require.FailNow(t, "other programs run than should", "round %d: %d sandboxes run %d processes", round, len(list.Sandboxes), len(programs))
+		}
+		<-time.After(50 * time.Millisecond)
 	}
 }
 

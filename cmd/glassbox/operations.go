@@ -31,7 +31,7 @@ func defaultTimeout(method string) time.Duration {
 }
 
 // ownCommands are the operations whose command does more than call them.
-var ownCommands = []string{"sandbox.create"}
+var ownCommands = []string{"sandbox.create", "process.message"}
 
 // addOperations makes a command of every operation that has one.
 func (a *app) addOperations(root *cobra.Command) {

@@ -47,6 +47,8 @@ func newSettings(cfg node.Config) *settings {
 	f.DurationVar(&c.DrainTimeout, "drain-timeout", c.DrainTimeout, "how long a stopping node waits for its sandboxes")
 	f.IntVar(&c.MaxMessage, "max-message", c.MaxMessage, "bound on a message and on a request's body, in bytes")
 	f.IntVar(&c.History, "history", c.History, "how many events are remembered")
+	f.StringVar(&c.RequireIsolation, "require-isolation", c.RequireIsolation, "refuse programs that would run with less: none, process or namespaces")
+	f.StringVar(&c.SandboxUsers, "sandbox-users", c.SandboxUsers, "users, FIRST-LAST, of which each sandbox is given one, if the node runs as root")
 	f.IntVar(&c.MaxProcesses, "max-processes", c.MaxProcesses, "how many programs may run here")
 	f.StringVar(&c.DataDir, "data-dir", c.DataDir, "folder that keeps this node's sandboxes for its next start; without it nothing is kept")
 	f.BoolVar(&c.AllowFaults, "allow-faults", c.AllowFaults, "let the operations fault.* break this node's links on purpose")

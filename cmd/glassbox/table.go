@@ -104,7 +104,7 @@ func paint(cell string) string {
 		return green + cell + plain
 	case "suspect", "joining", "unknown", "starting", "stopping", "partial", "warning", "MemberSuspected", "Gap":
 		return yellow + cell + plain
-	case "dead", "failed", "minority", "error", "none", "MemberFailed", "SandboxFailed":
+	case "dead", "failed", "minority", "error", "none", "MemberFailed", "SandboxFailed", "SandboxDropped":
 		return red + cell + plain
 	default:
 		return cell

@@ -38,7 +38,7 @@ func TestADay(t *testing.T) {
 	require.Equal(t, "n2 answers\n", s.ok("ping", "n2"))
 
 	// A program beside its spec, in YAML.
-	spec := write(t, "pair.yaml", "id: pair\nlabels: {team: a}\nchildren:\n"+
+	spec := write(t, "pair.yaml", "id: pair\nisolation: none\nlabels: {team: a}\nchildren:\n"+
 		"  - {id: hello, run: {exec: [./hello.sh]}, restart: temporary}\n  - {id: wait, run: {exec: [sleep, \"600\"]}}\n")
 	require.NoError(t, os.WriteFile(filepath.Join(filepath.Dir(spec), "hello.sh"), []byte("#!/bin/sh\nprintf 'hi\\033[31m\\n'; exec sleep 600\n"), 0o755))
 	require.Equal(t, "pair is running on n2\n", s.ok("sandbox", "create", spec, "--node", "n2"))

@@ -28,6 +28,7 @@ var views = map[string]func(v *view, raw json.RawMessage) error{
 	"node.leave":      shown(func(v *view, r operations.Leaving) { v.linef("%s leaves", r.Node) }),
 	"process.list":    shown(showProcesses),
 	"process.info":    shown(showProcess),
+	"process.signal":  shown(func(v *view, r operations.Signaled) { v.linef("sent to %s", r.PID) }),
 	"process.kill":    shown(func(v *view, r operations.Killed) { v.linef("killed %s", r.PID) }),
 	"process.logs":    shown(showLogs),
 	"sandbox.list":    shown(showSandboxes),
@@ -250,6 +251,10 @@ func showNode(v *view, n operations.NodeInfo) {
 	t.add("sandboxes", fmt.Sprint(n.Sandboxes))
 	t.add("memory", megabytes(m.RSSBytes)+", heap "+megabytes(m.HeapBytes))
 	t.add("guardian", megabytes(m.GuardianRSSBytes))
+	t.add("isolation", n.Isolation.Level)
+	for _, lack := range n.Isolation.Missing {
+		t.add("  without", string(lack.Name)+": "+lack.Why)
+	}
 	t.add("goroutines", fmt.Sprint(m.Goroutines))
 	t.add("open files", fmt.Sprint(m.OpenFiles))
 	t.add("cpu", fmt.Sprintf("%.1f s", m.CPUSeconds))
@@ -275,20 +280,28 @@ func showProcesses(v *view, l operations.ProcessList) {
 
 // processes has a column of names only if there are any.
 func (v *view) processes(rows []operations.Process) {
-	head := []string{"PID", "NODE", "SANDBOX", "CHILD", "TYPE", "STATE", "OS PID", "RESTARTS", "AGE"}
+	head := []string{"PID", "NODE", "SANDBOX", "CHILD", "TYPE", "STATE", "OS PID", "RESTARTS", "AGE", "ISOLATION"}
 	named := slices.ContainsFunc(rows, func(p operations.Process) bool { return len(p.Names) > 0 })
 	if named {
 		head = append(head, "NAME")
 	}
 	t := newTable(head...)
 	for _, p := range rows {
-		cells := []string{p.PID, p.Node, p.Sandbox, p.Child, string(p.Type), string(p.State), osPID(p.OSPID), fmt.Sprint(p.Restarts), v.ago(p.Started)}
+		cells := []string{p.PID, p.Node, p.Sandbox, p.Child, string(p.Type), string(p.State), osPID(p.OSPID), fmt.Sprint(p.Restarts), v.ago(p.Started), confined(p)}
 		if named {
 			cells = append(cells, strings.Join(p.Names, ", "))
 		}
 		t.add(cells...)
 	}
 	v.table(t)
+}
+
+// confined is the level at which a program runs; a supervisor is none.
+func confined(p operations.Process) string {
+	if p.Type == memdb.Supervisor {
+		return ""
+	}
+	return p.Level
 }
 
 func osPID(pid int) string {
@@ -298,7 +311,7 @@ func osPID(pid int) string {
 	return fmt.Sprint(pid)
 }
 
-func showProcess(v *view, p operations.Process) {
+func showProcess(v *view, p operations.ProcessInfo) {
 	t := newTable("PID", p.PID)
 	if len(p.Names) > 0 {
 		t.add("name", strings.Join(p.Names, ", "))
@@ -312,10 +325,33 @@ func showProcess(v *view, p operations.Process) {
 	t.add("started", p.Started.Format(time.RFC3339))
 	t.add("restarts", fmt.Sprint(p.Restarts))
 	t.add("isolation", p.Level)
+	if len(p.Have) > 0 {
+		t.add("held by", strings.Join(p.Have, ", "))
+	}
+	if len(p.Missing) > 0 {
+		t.add("not held by", strings.Join(p.Missing, ", "))
+	}
 	if p.Exit != nil {
 		t.add("last exit", exitText(p.Exit))
 	}
+	if p.Stats != nil {
+		addStats(t, *p.Stats)
+	}
+	if p.Output != nil {
+		t.add("output", fmt.Sprintf("%d lines, %d no longer kept", p.Output.Lines, p.Output.Dropped))
+	}
 	v.table(t)
+}
+
+// addStats adds what a tree of processes uses.
+func addStats(t *table, s sandbox.Stats) {
+	t.add("up", short(time.Duration(s.UptimeMS)*time.Millisecond))
+	t.add("memory", megabytes(s.RSSBytes))
+	t.add("cpu", fmt.Sprintf("%.2f s", float64(s.CPUMS)/1000))
+	t.add("holds", fmt.Sprintf("%d processes, %d threads, %d open files", s.Processes, s.Threads, s.Files))
+	if m := s.Messages; m != nil {
+		t.add("messages", fmt.Sprintf("%d calls, %d not answered yet, %d answered late", m.Calls, m.InFlight, m.Late))
+	}
 }
 
 func exitText(e *memdb.Exit) string {
@@ -328,6 +364,8 @@ func exitText(e *memdb.Exit) string {
 		return "killed by " + e.By
 	case memdb.CauseStartFailed:
 		return "not started: " + e.Detail
+	case memdb.CauseOOM, memdb.CauseTimeout, memdb.CauseOutputLimit, memdb.CauseStuck:
+		return string(e.Cause) + ": " + e.Detail
 	default:
 		return string(e.Cause)
 	}
@@ -368,12 +406,18 @@ func labels(all map[string]string) string {
 	return peers(all).String() // name=value, sorted
 }
 
-func showSandbox(v *view, s sandbox.Info) {
+func showSandbox(v *view, s operations.SandboxInfo) {
 	t := newTable("SANDBOX", "NODE", "STATUS", "AGE", "LABELS")
 	row := s.Sandbox
 	t.add(row.ID, row.Node, string(row.Status), v.ago(row.Created), labels(row.Labels))
 	v.table(t)
 	v.why(row.Why) // on a line of its own, where nothing is cut off
+	if s.Stats != nil {
+		v.linef("")
+		t = newTable("ALL TOGETHER", "")
+		addStats(t, *s.Stats)
+		v.table(t)
+	}
 	if len(s.Processes) > 0 {
 		v.linef("")
 		rows := make([]operations.Process, len(s.Processes))

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/glassbox-dev/glassbox/internal/errs"
 	"github.com/glassbox-dev/glassbox/internal/jsontext"
@@ -52,7 +53,7 @@ func Open(dir, name string) (*Disk, error) {
 	file := filepath.Join(dir, File)
 	db, err := bbolt.Open(file, 0o600, &bbolt.Options{Timeout: lockTimeout})
 	switch {
-	case errors.Is(err, bbolt.ErrTimeout):
+	case errors.Is(err, bolterrors.ErrTimeout):
 		return nil, errs.New(errs.Conflict, "another process has the data folder %s open; end it, or give this node a folder of its own with --data-dir", dir)
 	case err != nil:
 		return nil, errs.Wrap(errs.BadParameter, err, "%s cannot be read; restore it from a copy, or choose another folder with --data-dir", file)

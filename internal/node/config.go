@@ -1,10 +1,12 @@
 package node
 
 import (
+	"fmt"
 	"log/slog"
 	"maps"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -12,6 +14,7 @@ import (
 	"github.com/glassbox-dev/glassbox/cluster"
 	"github.com/glassbox-dev/glassbox/internal/errs"
 	"github.com/glassbox-dev/glassbox/sandbox"
+	"github.com/glassbox-dev/glassbox/sandbox/isolation"
 )
 
 // Config is everything a node can be told. The same fields are filled from
@@ -58,6 +61,13 @@ type Config struct {
 	History int `json:"history"`
 	// MaxProcesses is how many programs this node runs at most.
 	MaxProcesses int `json:"max_processes"`
+	// RequireIsolation is the weakest isolation that programs are run with: none,
+	// process or namespaces. Weaker ones are refused, and so is the start of a node on
+	// a machine that cannot do it.
+	RequireIsolation string `json:"require_isolation"`
+	// SandboxUsers are the users, FIRST-LAST, of which a node that runs as root gives
+	// each sandbox one. Nobody else may have them.
+	SandboxUsers string `json:"sandbox_users"`
 	// DataDir is the folder in which this node keeps the specs of its sandboxes, and
 	// what was destroyed while others were away: they survive its end, and are
 	// started again with it. Empty means that nothing is kept. It is one node's.
@@ -83,8 +93,12 @@ func DefaultConfig() Config {
 		MaxMessage:   4 << 20,
 		History:      10_000,
 		MaxProcesses: sandbox.DefaultMaxProcesses,
-		LogLevel:     "info",
-		LogFormat:    "text",
+
+		RequireIsolation: sandbox.IsolationNone,
+		SandboxUsers:     "900000000-999999999",
+
+		LogLevel:  "info",
+		LogFormat: "text",
 	}
 }
 
@@ -109,13 +123,31 @@ func (c Config) Validate() error {
 		return errs.BadParam("history", "at least 1 event must be remembered, not %d", c.History)
 	case c.MaxProcesses < 1:
 		return errs.BadParam("max_processes", "at least 1, not %d", c.MaxProcesses)
+	case isolation.Rank(c.RequireIsolation) < 0:
+		return errs.BadParam("require_isolation", "none, process or namespaces, not %q", c.RequireIsolation)
 	case c.DrainTimeout < 0:
 		return errs.BadParam("drain_timeout", "0 or more, not %s", c.DrainTimeout)
 	case c.LogFormat != "text" && c.LogFormat != "json":
 		return errs.BadParam("log_format", "text or json, not %q", c.LogFormat)
 	}
+	if _, _, err := userRange(c.SandboxUsers); err != nil {
+		return err
+	}
 	_, err := c.membership()
 	return err
+}
+
+// userRange reads FIRST-LAST.
+func userRange(text string) (first, count int, err error) {
+	var last int
+	if n, err := fmt.Sscanf(text, "%d-%d", &first, &last); n != 2 || err != nil || fmt.Sprintf("%d-%d", first, last) != text {
+		return 0, 0, errs.BadParam("sandbox_users", "is %q: give two numbers, FIRST-LAST, such as 900000000-999999999", text)
+	}
+	const noUser = 1<<32 - 1 // what chown(2) takes for "no change"
+	if first < 1 || last < first || last >= noUser {
+		return 0, 0, errs.BadParam("sandbox_users", "is %q: FIRST is at least 1, LAST not below it, and less than %d", text, noUser)
+	}
+	return first, last - first + 1, nil
 }
 
 // validatePorts finds ports that there cannot be.
@@ -203,4 +235,12 @@ func readSecret(field, file string) ([]byte, error) {
 		return nil, errs.BadParam(field, "%s holds %d characters; at least 8 are needed", file, len(secret))
 	}
 	return []byte(secret), nil
+}
+
+// logDir is the folder for what programs print; "" without a data folder.
+func (c Config) logDir() string {
+	if c.DataDir == "" {
+		return ""
+	}
+	return filepath.Join(c.DataDir, "logs")
 }

@@ -19,6 +19,9 @@ const (
 	lookAgain = 50 * time.Millisecond
 	// writeAgain is how long a write waits that the disk has refused.
 	writeAgain = time.Second
+	// keepFinished is how many decrees that are over are remembered: what is late comes
+	// soon, and one that was forgotten only takes longer to end once more.
+	keepFinished = 4096
 )
 
 // decrees carries out what package decree decides about this node's copies. One
@@ -32,6 +35,11 @@ type decrees struct {
 	forget     func(uid string) error        // from disk
 	condemn    func(uid, why string)         // ends what runs here
 	log        *slog.Logger
+
+	// finished are those that this node has deleted since all had them, the newest of
+	// them. They are Run's.
+	finished map[string]bool
+	order    []string
 
 	wake chan struct{} // one token: there is something to look at
 
@@ -123,7 +131,7 @@ func (d *decrees) work() (done bool) {
 func (d *decrees) judge(uid string, heard []memdb.Destroyed) error {
 	for {
 		copies := d.db.View().Destroyed(uid)
-		step := decree.Next(d.self, d.configured, copies, heard...)
+		step := decree.Next(d.self, d.configured, decree.Known{Copies: copies, Heard: heard, Finished: d.finished[uid]})
 		heard = nil
 		switch {
 		case step.Put != nil:
@@ -140,10 +148,24 @@ func (d *decrees) judge(uid string, heard []memdb.Destroyed) error {
 			if _, err := d.replica.Update(func(tx *memdb.Tx) error { return tx.DeleteDestroyed(uid) }); err != nil {
 				return err
 			}
+			d.finish(uid)
 			return d.forget(uid)
 		default:
 			return nil
 		}
+	}
+}
+
+// finish remembers that a decree is over.
+func (d *decrees) finish(uid string) {
+	if d.finished[uid] {
+		return
+	}
+	d.finished[uid] = true
+	d.order = append(d.order, uid)
+	if len(d.order) > keepFinished {
+		delete(d.finished, d.order[0])
+		d.order = d.order[1:]
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"github.com/glassbox-dev/glassbox/cluster"
 	"github.com/glassbox-dev/glassbox/internal/op"
 	"github.com/glassbox-dev/glassbox/internal/operations"
+	"github.com/glassbox-dev/glassbox/sandbox/isolation"
 )
 
 // deps gives the operations what they work on.
@@ -12,7 +13,8 @@ func (n *Node) deps() operations.Deps {
 		Self: n.cfg.Name, Cluster: n.cfg.Cluster, Version: n.version, Started: n.started,
 		Members: func() []cluster.Member { return n.cluster.Members() },
 		DB:      n.db, Sandboxes: n.sandboxes, Events: n.events, Topics: n.topics, Say: n.say, Faults: n.faults,
-		Ready: n.ready, Names: n.replica, Decrees: n.decrees, Acknowledged: n.replica.Acknowledged, Probe: n.probe, Causes: n.causes, Leave: n.Leave,
+		Ready: n.ready, Names: n.replica, Decrees: n.decrees, Acknowledged: n.replica.Acknowledged, Probe: n.probe,
+		Isolation: n.programs.Isolation, Causes: n.causes, Leave: n.Leave,
 		Table: func() *op.Table { return n.table }, Log: n.log,
 	}
 }
@@ -36,5 +38,23 @@ func (n *Node) causes() []operations.Cause {
 			Message: "node " + peer + " was given another list of peers than node " + n.cfg.Name + "; give all nodes the same",
 		})
 	}
-	return causes
+	return append(causes, n.openPorts()...)
+}
+
+// openPorts warns where programs can use the API as a loopback client can, without
+// a token.
+func (n *Node) openPorts() []operations.Cause {
+	report, known := n.programs.IsolationNow()
+	if !known || n.cfg.TokenFile != "" {
+		return nil
+	}
+	for _, lack := range report.Missing {
+		if lack.Name == isolation.OwnPorts {
+			return []operations.Cause{{
+				Kind: "own_ports_open", Subject: n.cfg.Name, Severity: operations.Warning,
+				Message: "programs on node " + n.cfg.Name + " can call its API: " + lack.Why + "; give the node a token (--token-file), or its sandboxes network none",
+			}}
+		}
+	}
+	return nil
 }

@@ -78,7 +78,7 @@ func (n *Node) restore(m cluster.Config) (sandbox.Restored, error) {
 		self: n.cfg.Name, configured: append(slices.Sorted(maps.Keys(m.Peers)), n.cfg.Name),
 		db: n.db, replica: n.replica, log: n.log, condemn: func(uid, why string) { n.sandboxes.Condemn(uid, why) },
 		keep: func(memdb.Destroyed) error { return nil }, forget: func(string) error { return nil },
-		wake: make(chan struct{}, 1), heard: map[string][]memdb.Destroyed{}, changed: make(chan struct{}),
+		wake: make(chan struct{}, 1), finished: map[string]bool{}, heard: map[string][]memdb.Destroyed{}, changed: make(chan struct{}),
 	}
 	if n.disk == nil {
 		return restored, nil

@@ -46,6 +46,8 @@ type Node struct {
 	cluster   *cluster.Cluster
 	faults    *fault.Table // nil if none are allowed
 	programs  *exec.Runtime
+	closedMu  sync.Mutex
+	closed    []int // ports that confined programs cannot connect to
 	sandboxes *sandbox.Manager
 	disk      *disk.Disk // nil: nothing is kept
 	decrees   *decrees
@@ -229,11 +231,22 @@ func (n *Node) wire(secret, token []byte) error {
 		n.faults = fault.New(n.onFault)
 		breaker = n.faults
 	}
-	n.programs = exec.New(exec.Config{Node: n.cfg.Name}, n.log)
+	first, count, err := userRange(n.cfg.SandboxUsers)
+	if err != nil {
+		return err
+	}
+	programs := exec.Config{
+		Node: n.cfg.Name, RequireIsolation: n.cfg.RequireIsolation, Ports: n.closedPorts, Protected: n.cfg.protected(),
+		FirstUser: first, Users: count,
+	}
+	if err := programs.CheckIsolation(); err != nil {
+		return err
+	}
+	n.programs = exec.New(programs, n.log)
 	n.sandboxes = sandbox.NewManager(sandbox.Config{
 		Node: n.cfg.Name, Incarnation: func() uint64 { return n.cluster.Self().Incarnation },
 		Runtime: n.programs, Store: store{n.replica}, OnEvent: n.onSandbox, Log: n.log, MaxProcesses: n.cfg.MaxProcesses,
-		Claimer: ids{n}, Names: slots{n}, Decrees: n.decrees, Disk: n.keeper(), Restored: restored,
+		Claimer: ids{n}, Names: slots{n}, Decrees: n.decrees, Disk: n.keeper(), Restored: restored, LogDir: n.cfg.logDir(),
 	})
 	if n.table, err = op.NewTable(router{n}, n.log, operations.All(n.deps())...); err != nil {
 		return err

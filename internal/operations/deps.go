@@ -12,6 +12,7 @@ import (
 	"github.com/glassbox-dev/glassbox/internal/op"
 	"github.com/glassbox-dev/glassbox/memdb"
 	"github.com/glassbox-dev/glassbox/sandbox"
+	"github.com/glassbox-dev/glassbox/sandbox/isolation"
 )
 
 // Deps are the parts of a node that the operations work on. The zero value is
@@ -40,6 +41,8 @@ type Deps struct {
 	Acknowledged func(ctx context.Context) error
 	// Probe reads this node's own figures.
 	Probe func() Metrics
+	// Isolation tells what confines programs here.
+	Isolation func(ctx context.Context) (isolation.Report, error)
 	// Causes lists what is wrong as far as this node knows, beside what the
 	// members' states say.
 	Causes func() []Cause

@@ -9,6 +9,7 @@ import (
 	"github.com/glassbox-dev/glassbox/internal/errs"
 	"github.com/glassbox-dev/glassbox/internal/op"
 	"github.com/glassbox-dev/glassbox/memdb"
+	"github.com/glassbox-dev/glassbox/sandbox/isolation"
 )
 
 // NodeInfoParams says what to tell of a node.
@@ -20,12 +21,14 @@ type NodeInfoParams struct {
 // NodeInfo is what a node says of itself.
 type NodeInfo struct {
 	memdb.Node
-	Ready     bool      `json:"ready"`
-	WaitsFor  []string  `json:"waits_for,omitempty"` // what it waits for before it is ready
-	UptimeS   float64   `json:"uptime_s"`
-	Sandboxes int       `json:"sandboxes"` // how many it runs
-	Metrics   Metrics   `json:"metrics"`
-	Processes []Process `json:"processes,omitempty"`
+	Ready     bool     `json:"ready"`
+	WaitsFor  []string `json:"waits_for,omitempty"` // what it waits for before it is ready
+	UptimeS   float64  `json:"uptime_s"`
+	Sandboxes int      `json:"sandboxes"` // how many it runs
+	Metrics   Metrics  `json:"metrics"`
+	// Isolation is what confines programs on this node, found out by trying.
+	Isolation isolation.Report `json:"isolation"`
+	Processes []Process        `json:"processes,omitempty"`
 }
 
 // PingParams is anything.
@@ -58,7 +61,7 @@ func nodeOps(d Deps) []*op.Op {
 			Command: "node info NODE", Effect: op.Read, Runs: op.OnOwner, Early: true,
 			Examples: []op.Example{{
 				Summary: "a node", Params: `{"node":"${node}"}`,
-				Volatile: []string{"uptime_s", "metrics"},
+				Volatile: []string{"uptime_s", "metrics", "isolation"},
 			}},
 		}, d.nodeInfo),
 		op.Define(op.Spec{
@@ -93,11 +96,15 @@ func nodeOps(d Deps) []*op.Op {
 	}
 }
 
-func (d Deps) nodeInfo(_ context.Context, in NodeInfoParams) (NodeInfo, error) {
+func (d Deps) nodeInfo(ctx context.Context, in NodeInfoParams) (NodeInfo, error) {
 	view := d.DB.View()
 	info := NodeInfo{UptimeS: time.Since(d.Started).Seconds(), Metrics: d.Probe()}
 	info.Node, _ = view.Node(d.Self)
 	info.Ready, info.WaitsFor = d.Ready()
+	var err error
+	if info.Isolation, err = d.Isolation(ctx); err != nil {
+		return info, err
+	}
 	info.Sandboxes = len(keep(view.Sandboxes(), func(row memdb.Sandbox) bool { return row.Node == d.Self }))
 	if in.Processes {
 		own := keep(view.Processes(), func(row memdb.Process) bool { return row.Node == d.Self })

@@ -91,14 +91,8 @@ func processOps(d Deps) []*op.Op {
 		op.Define(op.Spec{
 			Name: "process.info", Summary: "Show a process", Method: http.MethodGet, Path: "/processes/:pid/info",
 			Command: "info PID", Effect: op.Read, Runs: op.OnOwner, Errors: []errs.Kind{errs.NotFound},
-			Examples: []op.Example{{Summary: "one", Params: `{"pid":"${pid}"}`, Volatile: []string{"pid", "os_pid", "started"}}},
-		}, func(_ context.Context, in ProcessParams) (Process, error) {
-			row, err := d.Sandboxes.Process(in.PID)
-			if err != nil {
-				return Process{}, err
-			}
-			return d.named([]memdb.Process{row})[0], nil
-		}, op.Owner(pidOwner)),
+			Examples: []op.Example{{Summary: "one", Params: `{"pid":"${pid}"}`, Volatile: []string{"pid", "os_pid", "started", "stats", "output"}}},
+		}, func(_ context.Context, in ProcessParams) (ProcessInfo, error) { return d.processInfo(in.PID) }, op.Owner(pidOwner)),
 		op.Define(op.Spec{
 			Name: "process.kill", Summary: "End a process and all it started", Method: http.MethodDelete, Path: "/processes/:pid",
 			Command: "kill PID", Effect: op.Destructive, Runs: op.OnOwner, Timeout: 15 * time.Second,
@@ -122,7 +116,41 @@ func processOps(d Deps) []*op.Op {
 			return pidOwner(ctx, in.ProcessParams)
 		}),
 			op.Followed("entries", "seq")),
+		d.messageOp(),
+		d.signalOp(),
 	}
+}
+
+// ProcessInfo is what the node that runs a process knows of it.
+type ProcessInfo struct {
+	Process
+	// Stats are there while a worker runs.
+	Stats *sandbox.Stats `json:"stats,omitempty"`
+	// Output is what was printed in the slot, which a supervisor has none of.
+	Output *sandbox.OutputCounts `json:"output,omitempty"`
+}
+
+func (d Deps) processInfo(pid string) (ProcessInfo, error) {
+	row, err := d.Sandboxes.Process(pid)
+	if err != nil {
+		return ProcessInfo{}, err
+	}
+	info := ProcessInfo{Process: d.named([]memdb.Process{row})[0]}
+	if row.Type == memdb.Supervisor {
+		return info, nil
+	}
+	if output, err := d.Sandboxes.Output(pid); err == nil {
+		info.Output = &output
+	}
+	stats, err := d.Sandboxes.Stats(pid)
+	switch errs.KindOf(err) {
+	case "":
+		info.Stats = &stats
+	case errs.NotFound, errs.Conflict: // it does not run
+	default:
+		return ProcessInfo{}, err
+	}
+	return info, nil
 }
 
 // pidOwner reads the node off a pid.
@@ -157,13 +185,21 @@ func (d Deps) listProcesses(_ context.Context, in ProcessListParams) (ProcessLis
 	}
 	rows := keep(view.Processes(), func(row memdb.Process) bool {
 		return (in.Node == "" || in.Node == row.Node) && (in.Sandbox == "" || in.Sandbox == row.Sandbox) &&
-			(in.Name == "" || holder.Confirmed && holder.PID == row.PID) &&
+			(in.Name == "" || holder.Confirmed && holds(holder.Claim, row)) &&
 			(in.State == "" || in.State == string(row.State)) && (in.Type == "" || in.Type == string(row.Type))
 	})
 	order := processKeys[in.Sort]
 	sortBy(rows, order)
 	items, next := page(rows, order, in.pageParams)
 	return ProcessList{d.named(items), next}, nil
+}
+
+// holds reports whether a process, or the slot that it is in, has a claim.
+func holds(c memdb.Claim, p memdb.Process) bool {
+	if c.Child == "" {
+		return c.PID == p.PID
+	}
+	return c.Node == p.Node && c.Sandbox == p.Sandbox && c.Child == p.Child && !p.Ended()
 }
 
 // knownNode says of a node that it is none; "" is not asked for.
@@ -179,14 +215,22 @@ func (d Deps) knownNode(name string) error {
 // would take memory for each: all names are looked through once.
 func (d Deps) named(rows []memdb.Process) []Process {
 	list, index := make([]Process, len(rows)), make(map[string]int, len(rows))
+	slots := map[[3]string]int{}
 	for i, row := range rows {
 		list[i].Process, index[row.PID] = row, i
+		if !row.Ended() && row.Child != "" {
+			slots[[3]string{row.Node, row.Sandbox, row.Child}] = i
+		}
 	}
 	if len(rows) == 0 {
 		return list
 	}
 	for claim := range d.DB.View().Holders("", "") {
-		if i, ok := index[claim.PID]; ok && claim.Confirmed {
+		i, ok := index[claim.PID]
+		if claim.Child != "" {
+			i, ok = slots[[3]string{claim.Node, claim.Sandbox, claim.Child}]
+		}
+		if ok && claim.Confirmed {
 			list[i].Names = append(list[i].Names, claim.Name)
 			list[i].Name = list[i].Names[0]
 		}

@@ -69,6 +69,13 @@ type Decrees interface {
 type SandboxInfoParams struct {
 	SandboxParams
 	Children bool `json:"include_children" default:"true" doc:"list its processes, and those that ended"`
+	Stats    bool `json:"include_stats" doc:"measure what its processes use together"`
+}
+
+// SandboxInfo is what the node that runs a sandbox knows of it.
+type SandboxInfo struct {
+	sandbox.Info
+	Stats *sandbox.Stats `json:"stats,omitempty"`
 }
 
 // SandboxListParams filters the list of sandboxes.
@@ -95,8 +102,8 @@ func sandboxOps(d Deps) []*op.Op {
 				"cannot be started is `failed` and stays visible, with the reason, until it is destroyed.",
 			Errors: []errs.Kind{errs.BadSpec, errs.AlreadyExists, errs.Conflict},
 			Examples: []op.Example{{
-				Summary:  "two programs under one supervisor",
-				Params:   `{"id":"pair","children":[{"id":"a","run":{"exec":["sleep","600"]}},{"id":"b","run":{"exec":["sleep","600"]}}]}`,
+				Summary:  "two programs under one supervisor; the first answers every call",
+				Params:   `{"id":"pair","children":[{"id":"a","protocol":"jsonrpc","run":{"exec":["sed","-u","s/\"method\".*/\"result\":\"done\"}/"]}},{"id":"b","run":{"exec":["sleep","600"]}}]}`,
 				Volatile: []string{"uid", "created"},
 			}},
 		}, d.createSandbox, op.Owner(d.placeSandbox)),
@@ -111,13 +118,7 @@ func sandboxOps(d Deps) []*op.Op {
 			Path: "/sandboxes/:sandbox_id", Command: "sandbox info SANDBOX_ID", Effect: op.Read, Runs: op.OnOwner,
 			Errors:   []errs.Kind{errs.NotFound},
 			Examples: []op.Example{{Summary: "one", Params: `{"sandbox_id":"pair"}`, Volatile: []string{"uid", "created", "pid", "os_pid", "started"}}},
-		}, func(_ context.Context, in SandboxInfoParams) (sandbox.Info, error) {
-			info, err := d.Sandboxes.Info(in.ID)
-			if !in.Children {
-				info.Processes, info.History = []memdb.Process{}, []memdb.Process{}
-			}
-			return info, err
-		}, op.Owner(func(ctx context.Context, in SandboxInfoParams) (string, error) {
+		}, func(_ context.Context, in SandboxInfoParams) (SandboxInfo, error) { return d.sandboxInfo(in) }, op.Owner(func(ctx context.Context, in SandboxInfoParams) (string, error) {
 			return d.sandboxOwner(ctx, in.SandboxParams)
 		})),
 		op.Define(op.Spec{
@@ -149,6 +150,21 @@ func sandboxOps(d Deps) []*op.Op {
 			}},
 		}, d.restartSandbox, op.Owner(d.sandboxOwner)),
 	}
+}
+
+func (d Deps) sandboxInfo(in SandboxInfoParams) (SandboxInfo, error) {
+	info, err := d.Sandboxes.Info(in.ID)
+	if err != nil {
+		return SandboxInfo{}, err
+	}
+	if !in.Children {
+		info.Processes, info.History = []memdb.Process{}, []memdb.Process{}
+	}
+	if !in.Stats {
+		return SandboxInfo{Info: info}, nil
+	}
+	stats, err := d.Sandboxes.SandboxStats(in.ID)
+	return SandboxInfo{Info: info, Stats: &stats}, err
 }
 
 // placeSandbox picks the node a new sandbox runs on.

@@ -12,6 +12,10 @@
 //   - A copy whose set has all configured nodes is complete. It is deleted when no
 //     copy that is not is known any more, so that nobody is left with one that can no
 //     longer be completed. A complete one is never copied.
+//   - Who has deleted its copy remembers that all had one. Should it hear of one that
+//     is not complete, late or from a node that was away, it says so in a complete
+//     copy, which makes nobody copy anything: else two nodes could go on for ever
+//     taking each other's past for news.
 package decree
 
 import (
@@ -27,13 +31,20 @@ type Step struct {
 	Drop bool             // delete its copy
 }
 
-// Next says what the node called self is to do. The copies are all those that it
-// knows, its own included; heard are others that it was told of, which may be gone
-// since. Doing it may make another step due.
-func Next(self string, configured []string, copies []memdb.Destroyed, heard ...memdb.Destroyed) Step {
+// Known is what a node knows of a decree.
+type Known struct {
+	Copies   []memdb.Destroyed // all there are, its own included
+	Heard    []memdb.Destroyed // others that it was told of, which may be gone since
+	Finished bool              // it has deleted its copy, since all had one
+}
+
+// Next says what the node called self is to do. Doing it may make another step due,
+// with nothing heard.
+func Next(self string, configured []string, k Known) Step {
 	var own, open *memdb.Destroyed
-	acked := acks(slices.Concat(copies, heard))
-	for _, one := range slices.Concat(copies, heard) {
+	all := slices.Concat(k.Copies, k.Heard)
+	acked := acks(all)
+	for _, one := range all {
 		switch {
 		case one.Node == self:
 			own = &one
@@ -46,11 +57,15 @@ func Next(self string, configured []string, copies []memdb.Destroyed, heard ...m
 		return Step{}
 	case own == nil:
 		acked[self] = true
+		for _, node := range configured {
+			acked[node] = acked[node] || k.Finished
+		}
+		maps.DeleteFunc(acked, func(_ string, has bool) bool { return !has })
 		return put(*open, self, acked)
 	case len(acked) > len(own.Acked):
 		return put(*own, self, acked)
 	}
-	waits := slices.ContainsFunc(copies, func(one memdb.Destroyed) bool { return !complete(one, configured) })
+	waits := slices.ContainsFunc(k.Copies, func(one memdb.Destroyed) bool { return !complete(one, configured) })
 	return Step{Drop: !waits}
 }
 

@@ -22,6 +22,7 @@ func TestNext(t *testing.T) {
 		name   string
 		copies []memdb.Destroyed
 		heard  []memdb.Destroyed
+		over   bool     // this node has finished with it
 		put    []string // who has acknowledged
 		drop   bool
 	}{
@@ -30,6 +31,7 @@ func TestNext(t *testing.T) {
 		{name: "one told is copied, though it is gone since", heard: []memdb.Destroyed{copyOf("n2", "n2")}, put: []string{"n1", "n2"}},
 		{name: "another's is copied", copies: []memdb.Destroyed{copyOf("n2", "n2")}, put: []string{"n1", "n2"}},
 		{name: "a complete one is not", copies: []memdb.Destroyed{copyOf("n2", "n1", "n2", "n3")}},
+		{name: "the past is no news", copies: []memdb.Destroyed{copyOf("n2", "n2")}, over: true, put: []string{"n1", "n2", "n3"}},
 		{name: "who has one more is told", copies: []memdb.Destroyed{copyOf("n1", "n1"), copyOf("n2", "n1", "n2")}, put: []string{"n1", "n2"}},
 		{name: "it stays while one is missing", copies: []memdb.Destroyed{copyOf("n1", "n1", "n2"), copyOf("n2", "n1", "n2")}},
 		{name: "it stays while another is not complete", copies: []memdb.Destroyed{copyOf("n1", "n1", "n2", "n3"), copyOf("n3", "n3")}},
@@ -37,7 +39,7 @@ func TestNext(t *testing.T) {
 		{name: "it goes as the last", copies: []memdb.Destroyed{copyOf("n1", "n1", "n2", "n3")}, drop: true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			step := decree.Next("n1", all, tc.copies, tc.heard...)
+			step := decree.Next("n1", all, decree.Known{Copies: tc.copies, Heard: tc.heard, Finished: tc.over})
 			require.Equal(t, tc.drop, step.Drop)
 			if tc.put == nil {
 				require.Nil(t, step.Put)
@@ -65,6 +67,7 @@ type machine struct {
 	own     *memdb.Destroyed
 	spec    bool                        // its disk has the spec of the sandbox
 	had     bool                        // it has had a copy
+	over    bool                        // it has finished with it in this life
 	said    []*memdb.Destroyed          // in this incarnation
 	seen    map[string]int              // how much of what the others said
 	applied map[string]*memdb.Destroyed // what that has led to
@@ -92,13 +95,14 @@ func (w *world) hear(to, from string, n int) {
 func (w *world) step(name string, heard ...memdb.Destroyed) (did bool) {
 	m := w.nodes[name]
 	for m.up {
-		step := decree.Next(name, w.names, m.copies(), heard...)
+		step := decree.Next(name, w.names, decree.Known{Copies: m.copies(), Heard: heard, Finished: m.over})
 		heard = nil
 		switch {
 		case step.Put != nil:
 			m.had, m.spec = true, false
 			w.say(m, step.Put)
 		case step.Drop:
+			m.over = true
 			w.say(m, nil)
 		default:
 			return did
@@ -122,7 +126,7 @@ func (m *machine) copies() (list []memdb.Destroyed) {
 
 func (w *world) kill(name string) {
 	m := w.nodes[name]
-	m.up = false
+	m.up, m.over = false, false
 	if !m.disk {
 		m.own, m.spec = nil, false
 	}

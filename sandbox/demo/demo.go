@@ -1,57 +1,74 @@
-// Package demo is the sandbox built into the binary: two trivial programs that
-// print a line a second, and the spec that runs them.
+// Package demo is the sandbox built into the binary: two small programs that
+// speak JSON-RPC 2.0, a message a line, on their standard input and output, and
+// the spec that runs them. Their standard error is their log.
 //
-//	glassbox demo counter
-//	glassbox demo printer
+//	glassbox demo counter    get; increment {"by": 1}; crash
+//	glassbox demo printer    print {"text": …}
+//
+// By hand: echo '{"jsonrpc":"2.0","id":1,"method":"increment"}' | glassbox demo counter
 package demo
 
 import (
-	"context"
+	"errors"
 	"fmt"
 	"io"
-	"time"
 
 	"github.com/glassbox-dev/glassbox/sandbox"
 )
 
-// Counter prints 1, 2, 3 … a line a second, until ctx ends or out fails.
-func Counter(ctx context.Context, out io.Writer) error {
-	n := 0
-	return everySecond(ctx, func(time.Time) error {
-		n++
-		_, err := fmt.Fprintf(out, "count %d\n", n)
-		return err
+// ErrCrash is what a counter ends with that was asked to crash.
+var ErrCrash = errors.New("crashing, as asked")
+
+// Counter holds a number until its input ends.
+func Counter(in io.Reader, out, log io.Writer) error {
+	count := int64(0)
+	say := func() { fmt.Fprintf(log, "count is %d\n", count) }
+	say()
+	return serve(in, out, map[string]method{
+		"get": func(params) (any, error) { return count, nil },
+		"increment": func(p params) (any, error) {
+			by := struct {
+				By int64 `json:"by"`
+			}{1}
+			if err := p.into(&by); err != nil {
+				return nil, err
+			}
+			count += by.By
+			say()
+			return count, nil
+		},
+		"crash": func(params) (any, error) { return nil, ErrCrash },
 	})
 }
 
-// Printer prints the time, a line a second, until ctx ends or out fails.
-func Printer(ctx context.Context, out io.Writer) error {
-	return everySecond(ctx, func(now time.Time) error {
-		_, err := fmt.Fprintf(out, "it is %s\n", now.UTC().Format(time.RFC3339))
-		return err
+// Printer prints texts to its log until its input ends.
+func Printer(in io.Reader, out, log io.Writer) error {
+	printed := 0
+	fmt.Fprintln(log, "ready to print")
+	return serve(in, out, map[string]method{
+		"print": func(p params) (any, error) {
+			var line struct {
+				Text *string `json:"text"`
+			}
+			if err := p.into(&line); err != nil {
+				return nil, err
+			}
+			if line.Text == nil {
+				return nil, &fault{invalidParams, `give {"text": …}`}
+			}
+			printed++
+			_, err := fmt.Fprintln(log, *line.Text)
+			return printed, err
+		},
 	})
-}
-
-// everySecond calls f now and every second; nil when ctx ends.
-func everySecond(ctx context.Context, f func(time.Time) error) error {
-	ticker := time.NewTicker(time.Second)
-	defer ticker.Stop()
-	for now := time.Now(); ; {
-		if err := f(now); err != nil {
-			return err
-		}
-		select {
-		case now = <-ticker.C:
-		case <-ctx.Done():
-			return nil
-		}
-	}
 }
 
 // Spec is the demo sandbox; exe is the absolute path of the glassbox binary.
 func Spec(exe string) sandbox.Spec {
 	child := func(name string) sandbox.Child {
-		return sandbox.Child{ID: name, Run: &sandbox.Run{Exec: []string{exe, "demo", name}}}
+		return sandbox.Child{
+			ID: name, Run: &sandbox.Run{Exec: []string{exe, "demo", name}}, Name: "demo/" + name, Protocol: sandbox.ProtocolJSONRPC,
+		}
 	}
 	return sandbox.Spec{
 		ID:       "demo",

@@ -10,12 +10,12 @@ import (
 // Why a request about a child is refused, in OTP's words; compare with
 // errors.Is. A refused request has changed nothing.
 var (
-	ErrAlreadyStarted = errors.New("already started")                                                    // StartChild: a child of this id runs
-	ErrAlreadyPresent = errors.New("already present: restart it, or delete it first")                    // StartChild: there is one that does not run
-	ErrNotFound       = errors.New("not found: see which there are with WhichChildren")                  // no child of this id
-	ErrRunning        = errors.New("running: terminate it first")                                        // RestartChild, DeleteChild
-	ErrRestarting     = errors.New("restarting: its restart has failed and will be tried again")         // RestartChild, DeleteChild
-	ErrEnded          = errs.New(errs.NotFound, "the supervisor has ended, or ended before it was done") // OTP: noproc
+	ErrAlreadyStarted = errors.New("already started")                                            // StartChild: a child of this id runs
+	ErrAlreadyPresent = errors.New("already present: restart it, or delete it first")            // StartChild: there is one that does not run
+	ErrNotFound       = errors.New("not found: see which there are with WhichChildren")          // no child of this id
+	ErrRunning        = errors.New("running: terminate it first")                                // RestartChild, DeleteChild
+	ErrRestarting     = errors.New("restarting: its restart has failed and will be tried again") // RestartChild, DeleteChild
+	ErrEnded          = errs.New(errs.NotFound, "the supervisor has ended: it was not done")     // OTP: noproc
 )
 
 // kinds gives each refusal its kind.

@@ -96,6 +96,3 @@ func (i nestedInstance) Stop(time.Duration) {
 	i.stop()
 	<-i.sup.ended
 }
-
-// Supervisor is the supervisor of this start.
-func (i nestedInstance) Supervisor() *Supervisor { return i.sup }

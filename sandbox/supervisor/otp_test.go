@@ -38,11 +38,13 @@ func TestOTP(t *testing.T) {
 	took := time.Since(begin)
 	begin = time.Now()
 	differ, lines := 0, 0
+	var told strings.Builder
 	for i, s := range all {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		ours := s.replay(ctx)
 		cancel()
 		lines += len(ours)
+		told.WriteString(strings.Join(ours, "\n") + "\n")
 		if *oneScript != 0 {
 			t.Logf("%s\n%s", s, strings.Join(ours, "\n"))
 		}
@@ -53,7 +55,20 @@ func TestOTP(t *testing.T) {
 		}
 	}
 	require.Zero(t, differ, "scripts differ")
+	if *oneScript == 0 {
+		// Scripts that meet no trouble would prove nothing.
+		for _, met := range meetings {
+			require.Contains(t, told.String(), met)
+		}
+	}
 	t.Logf("%d scripts, %d lines equal; OTP took %s, ours %s", len(all), lines, took.Round(time.Millisecond), time.Since(begin).Round(time.Millisecond))
+}
+
+// meetings is what the scripts together must have come to.
+var meetings = []string{
+	"\nok\n", "\nalready_started\n", "\nalready_present\n", "\nnot_found\n", "\nrunning\n", "\nrestarting\n", "\nfailed\n", "\nended\n",
+	":supervisor:undefined", ":supervisor:running", ":worker:restarting", ":worker:undefined",
+	"\nroot failed", "\ntree ended", "\nno supervisor", "\nno child", "\nfailed [c", "\nstopped [c",
 }
 
 // needErlang skips a test where there is no Erlang and says why; with
@@ -72,7 +87,7 @@ func runOTP(t *testing.T, all []script) [][]string {
 	dir := t.TempDir()
 	in, out := filepath.Join(dir, "scripts"), filepath.Join(dir, "traces")
 	require.NoError(t, os.WriteFile(in, []byte(join(all, "")), 0o600))
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute+time.Duration(len(all))*20*time.Millisecond)
 	defer cancel()
 	said, err := exec.CommandContext(ctx, "erlc", "-o", dir, "testdata/otp.erl").CombinedOutput()
 	require.NoError(t, err, "%s", said)

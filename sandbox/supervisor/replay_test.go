@@ -282,10 +282,8 @@ func (r *replay) branch(sup *supervisor.Supervisor) string {
 	line := "[" + count(n)
 	for _, c := range children {
 		leaf := string(c.State)
-		if nested, ok := c.Instance.(interface {
-			Supervisor() *supervisor.Supervisor
-		}); ok && c.Type == supervisor.TypeSupervisor {
-			leaf = r.branch(nested.Supervisor())
+		if nested := c.Supervisor(); nested != nil {
+			leaf = r.branch(nested)
 		}
 		line += " " + c.ID + ":" + leaf
 	}

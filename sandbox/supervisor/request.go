@@ -53,7 +53,15 @@ type ChildInfo struct {
 	State    ChildState
 	Type     Type
 	Restart  Restart
-	Instance Instance // the one that runs; nil otherwise, and always from [Core]
+	Instance Instance // the one that runs; nil otherwise, when its end is on its way, and always from [Core]
+}
+
+// Supervisor is the supervisor that a [Nested] child runs as; nil for others.
+func (c ChildInfo) Supervisor() *Supervisor {
+	if nested, ok := c.Instance.(nestedInstance); ok {
+		return nested.sup
+	}
+	return nil
 }
 
 // Counts is the answer of CountChildren.

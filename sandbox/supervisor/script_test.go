@@ -115,7 +115,10 @@ func makeScript(seed uint64) script {
 func pick[T any](d *dice, from ...T) T { return from[d.IntN(len(from))] }
 
 func (d *dice) sup(path []string, depth int) scriptSup {
-	s := scriptSup{strategy: pick(d, "one_for_one", "one_for_all", "rest_for_one"), max: pick(d, 0, 1, 2, 4, 1000, 1000, 1000)}
+	s := scriptSup{strategy: pick(d, "one_for_one", "one_for_all", "rest_for_one"), max: 1000}
+	if len(path) == 0 && d.IntN(5) == 0 || len(path) > 0 && d.IntN(2) == 0 {
+		s.max = d.IntN(5) // it gives up some time; the root's end ends the script
+	}
 	for range d.IntN(5 - depth) {
 		s.children = append(s.children, d.child(path, depth))
 	}
@@ -131,8 +134,11 @@ func (d *dice) child(path []string, depth int) scriptChild {
 	} else {
 		c.brutal = d.IntN(6) == 0
 		for try := 1; try < 8; try++ {
-			// A first start that fails ends most scripts before they begin.
-			if odds := 4 + 26/try; d.IntN(odds) == 0 {
+			odds := 4
+			if try == 1 {
+				odds = 30 // it ends most scripts before they begin
+			}
+			if d.IntN(odds) == 0 {
 				c.fails = append(c.fails, try)
 			}
 		}
@@ -145,10 +151,13 @@ func (d *dice) child(path []string, depth int) scriptChild {
 func (d *dice) step() scriptStep {
 	at := d.place()
 	if d.IntN(5) > 0 {
-		return d.simple(at, d.IntN(2) == 0)
+		return d.simple(at, d.IntN(3) == 0)
 	}
 	d.ids++
 	batch := scriptStep{op: "batch", path: at.path, child: fmt.Sprintf("g%d", d.ids), fails: d.IntN(2) == 0}
+	if d.IntN(2) == 0 { // what follows meets a child that is about to be restarted
+		batch.steps = append(batch.steps, d.simple(at, true))
+	}
 	for range 1 + d.IntN(5) {
 		other := at
 		if near := d.near(at.path); len(near) > 0 && d.IntN(2) == 0 {
@@ -181,7 +190,7 @@ func (d *dice) simple(at place, exit bool) scriptStep {
 	if exit {
 		return s
 	}
-	s.op = pick(d, "start", "start", "terminate", "terminate", "restart", "restart", "delete", "which", "count")
+	s.op = pick(d, "start", "start", "start", "terminate", "terminate", "restart", "restart", "restart", "delete", "which", "count")
 	switch {
 	case s.op == "start" && d.IntN(2) == 0:
 		s.spec = at.child // there already, or deleted

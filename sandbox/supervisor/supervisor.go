@@ -160,8 +160,8 @@ func (s *Supervisor) do(ctx context.Context, out Output) {
 	case Reply:
 		s.reply(out)
 	case Running:
-		close(s.running)
 		s.emit(AllRunning{Supervisor: s.name})
+		close(s.running) // after it, so that a parent's ChildStarted comes later
 	case GiveUp:
 		s.emit(GaveUp{Supervisor: s.name, Err: out.Err})
 	}

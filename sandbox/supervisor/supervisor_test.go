@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,9 +19,22 @@ type fake struct {
 	id     string
 	life   time.Duration // ends by itself after; 0 never
 	slow   time.Duration // needs so long to stop
-	fails  int           // so many starts fail
+	fails  int           // so many starts fail, after the first; all if negative
+	hangs  bool          // a start takes until it is cancelled
 	starts int
-	story  *[]string
+	story  *diary
+}
+
+// diary takes lines from several goroutines.
+type diary struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (d *diary) add(format string, args ...any) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.lines = append(d.lines, fmt.Sprintf(format, args...))
 }
 
 type fakeInstance struct {
@@ -31,6 +45,10 @@ type fakeInstance struct {
 
 func (f *fake) Start(ctx context.Context) (supervisor.Instance, error) {
 	f.starts++
+	if f.hangs {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
 	if f.fails > 0 && f.starts > 1 || f.fails < 0 {
 		f.fails--
 		return nil, errors.Join(errors.New("refused"), ctx.Err())
@@ -56,23 +74,24 @@ func (i *fakeInstance) live() {
 func (i *fakeInstance) Done() <-chan struct{}             { return i.done }
 func (i *fakeInstance) Exit() (supervisor.Reason, string) { return supervisor.ReasonAbnormal, "ended" }
 func (i *fakeInstance) Stop(grace time.Duration) {
-	*i.child.story = append(*i.child.story, fmt.Sprintf("stop %s within %s", i.child.id, grace))
+	i.child.story.add("stop %s within %s", i.child.id, grace)
 	i.stop <- grace
 	<-i.done
 }
 
 // serve runs a supervisor of fakes in a bubble; its context ends after a time.
 func serve(t *testing.T, after time.Duration, max int, children ...*fake) (story []string, took time.Duration, err error) {
+	var told diary
 	synctest.Test(t, func(t *testing.T) {
 		s := spec(max)
 		for _, c := range children {
-			c.story = &story
+			c.story = &told
 			s.Children = append(s.Children, supervisor.ChildSpec{
 				ID: c.id, Restart: supervisor.Permanent, Shutdown: 3 * time.Second, Child: c,
 			})
 		}
 		sup, e := supervisor.New(s, supervisor.Options{OnEvent: func(e supervisor.Event) {
-			story = append(story, fmt.Sprintf("%T %+v", e, e))
+			told.add("%T %+v", e, e)
 		}})
 		require.NoError(t, e)
 		ctx, cancel := context.WithTimeout(t.Context(), after)
@@ -81,7 +100,7 @@ func serve(t *testing.T, after time.Duration, max int, children ...*fake) (story
 		err = sup.Serve(ctx)
 		took = time.Since(begin)
 	})
-	return story, took, err
+	return told.lines, took, err
 }
 
 func TestServeStopsInReverseWithGrace(t *testing.T) {

@@ -22,12 +22,13 @@ var errTooLarge = errors.New("the kernel takes no message of this size to the gu
 // Operations of a message.
 const (
 	opHello       = "hello"        // guardian: I am OSPID, the first message
-	opStart       = "start"        // node: start Argv; two files follow: stdout, stderr
+	opStart       = "start"        // node: start Argv; files follow: stdout, stderr and, if it is to have one, stdin
 	opStarted     = "started"      // guardian: it runs as OSPID
 	opStartFailed = "start_failed" // guardian: it does not, Error says why
 	opSignal      = "signal"       // node: send Signal to the program itself
 	opKill        = "kill"         // node: kill the whole tree; the answer is exited
 	opExited      = "exited"       // guardian: it ended, and nothing of it is left
+	opStuck       = "stuck"        // guardian: it was killed, and does not end; Error says what is left
 	opMembers     = "members"      // guardian: processes of trees that cannot be told from outside
 	opPing        = "ping"         // node: are you there?
 	opPong        = "pong"         // guardian: yes
@@ -36,20 +37,24 @@ const (
 // message is one packet between node and guardian. Which fields are used is
 // said at the operations.
 type message struct {
-	Op        string     `json:"op"`
-	ID        string     `json:"id,omitempty"` // the tree's: Glassbox's pid
-	Path      string     `json:"path,omitempty"`
-	Argv      []byte     `json:"argv,omitempty"` // packed
-	Env       []byte     `json:"env,omitempty"`  // packed
-	Dir       string     `json:"dir,omitempty"`
-	OSPID     int        `json:"os_pid,omitempty"`
-	Birth     uint64     `json:"birth,omitempty"` // of OSPID
-	Brand     brand      `json:"brand,omitempty"` // of the program; in a start what it is to be below
-	Signal    int        `json:"signal,omitempty"`
-	Code      int        `json:"code,omitempty"`
-	Leftovers int        `json:"leftovers,omitempty"` // processes it left behind, killed
-	Members   []identity `json:"members,omitempty"`
-	Error     string     `json:"error,omitempty"`
+	Op        string       `json:"op"`
+	ID        string       `json:"id,omitempty"` // the tree's: Glassbox's pid
+	Path      string       `json:"path,omitempty"`
+	Argv      []byte       `json:"argv,omitempty"` // packed
+	Env       []byte       `json:"env,omitempty"`  // packed
+	Dir       string       `json:"dir,omitempty"`
+	OSPID     int          `json:"os_pid,omitempty"`
+	Birth     uint64       `json:"birth,omitempty"`   // of OSPID
+	Brand     brand        `json:"brand,omitempty"`   // of the program; in a start what it is to be below
+	Payload   int          `json:"payload,omitempty"` // the program itself, where OSPID is bubblewrap
+	Confine   *confinement `json:"confine,omitempty"`
+	Signal    int          `json:"signal,omitempty"`
+	Code      int          `json:"code,omitempty"`
+	Leftovers int          `json:"leftovers,omitempty"` // processes it left behind, killed
+	Members   []identity   `json:"members,omitempty"`
+	Error     string       `json:"error,omitempty"`
+
+	held *holdings // of a start: what is given back at the program's end; not sent
 }
 
 // conn is one end of the socket between node and guardian.
@@ -60,6 +65,16 @@ type conn struct {
 
 // newConn takes over the file of a SOCK_SEQPACKET socket.
 func newConn(f *os.File) (*conn, error) {
+	u, err := packetSocket(f)
+	if err != nil {
+		return nil, err
+	}
+	return &conn{unix: u, buf: make([]byte, maxPacket+1)}, nil
+}
+
+// packetSocket takes over the file of a SOCK_SEQPACKET socket, and makes room for
+// the largest message.
+func packetSocket(f *os.File) (*net.UnixConn, error) {
 	defer f.Close()
 	c, err := net.FileConn(f)
 	if err != nil {
@@ -75,7 +90,7 @@ func newConn(f *os.File) (*conn, error) {
 		c.Close()
 		return nil, err
 	}
-	return &conn{unix: u, buf: make([]byte, maxPacket+1)}, nil
+	return u, nil
 }
 
 // send sends one message, whole or not at all, and passes descriptors along. It
@@ -103,7 +118,7 @@ func (c *conn) send(m message, fds ...int) error {
 // recv returns the next message and the descriptors that came with it, which
 // close on exec. It is called from one goroutine.
 func (c *conn) recv() (message, []int, error) {
-	var rights [64]byte // room for two descriptors and more
+	var rights [64]byte // room for three descriptors and more
 	n, rn, flags, _, err := c.unix.ReadMsgUnix(c.buf, rights[:])
 	if err != nil {
 		return message{}, nil, err

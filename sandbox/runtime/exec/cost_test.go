@@ -3,7 +3,6 @@ package exec_test
 import (
 	"math"
 	osexec "os/exec"
-	"slices"
 	"testing"
 	"time"
 
@@ -61,8 +60,4 @@ func costOfStart(t *testing.T, r *exec.Runtime) float64 {
 		median(running), median(bareRunning), ratio,
 		median(ended), median(bareEnded), float64(median(ended))/float64(median(bareEnded)))
 	return ratio
-}
-
-func median(all []time.Duration) time.Duration {
-	return slices.Sorted(slices.Values(all))[len(all)/2].Round(time.Microsecond)
 }

@@ -111,7 +111,7 @@ func standInNode() {
 			script = "sleep 0.01"
 		}
 		p, err := r.Start(context.Background(), sandbox.Task{
-			PID: fmt.Sprintf("%s.%d", os.Args[2], n), Exec: []string{"sh", "-c", script},
+			PID: fmt.Sprintf("%s.%d", os.Args[2], n), Exec: []string{"sh", "-c", script}, Isolation: sandbox.IsolationNone,
 		})
 		if err != nil {
 			continue // Run has not begun yet
@@ -156,6 +156,7 @@ func startStandInNode(t *testing.T, name string, incarnation int) standIn {
 	hold, err := node.StdinPipe()
 	require.NoError(t, err)
 	require.NoError(t, node.Start())
+	sweepAfter(t, name)
 	t.Cleanup(func() {
 		_ = hold.Close() // not before, or the node ends
 		_ = node.Process.Kill()

@@ -1,5 +1,5 @@
 // Package exec is the sandbox runtime that starts real programs on this
-// machine, without isolation, and leaves none behind.
+// machine, confines them as package isolation decides, and leaves none behind.
 //
 // # Usage
 //
@@ -39,6 +39,9 @@
 // children fall to it too. It reaps none but those it knows to be a program's.
 //
 // # Limits
+//
+// What the system does not let die is reported as stuck after 30 s; killing it goes
+// on. See memdb.CauseStuck.
 //
 // When all three are killed in the same instant, what programs had started is left
 // (not the programs: they die with the guardian), and is killed when the node comes

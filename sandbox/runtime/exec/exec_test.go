@@ -159,7 +159,7 @@ func TestStartErrors(t *testing.T) {
 		{"too large", sandbox.Task{Exec: []string{"true", strings.Repeat("x", 200<<10)}}, "too many arguments"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			tt.task.PID = newID()
+			tt.task.PID, tt.task.Isolation = newID(), sandbox.IsolationNone
 			_, err := r.Start(t.Context(), tt.task)
 			require.Error(t, err)
 			require.Regexp(t, strings.ReplaceAll(tt.want, "/", "[/]"), err.Error())

@@ -69,7 +69,7 @@ func TestParseStat(t *testing.T) {
 	}
 	p, err := parseStat(7, line("a) R (b", "S", "1"))
 	require.NoError(t, err)
-	require.Equal(t, proc{identity: identity{7, 4711}, name: "a) R (b", parent: 3, session: 6}, p)
+	require.Equal(t, proc{identity: identity{7, 4711}, name: "a) R (b", parent: 3, session: 6, state: 'S'}, p)
 	p, _ = parseStat(7, line("x", "T", "1"))
 	require.True(t, p.stopped)
 	p, _ = parseStat(7, line("x", "Z", "1"))

@@ -26,14 +26,19 @@ const (
 	sweepSlowly = 100 * time.Millisecond // when it does not end
 	lookAround  = time.Second            // between two looks at trees that live
 	strayGrace  = 20 * time.Millisecond  // an orphan that is just starting a program has no environment to read
+	stuckTime   = 30 * time.Second       // after which a tree that was killed and lives is told to be stuck
 	strayBlocks = time.Second            // how long a stray that does not die delays the report of an end
 )
 
 // GuardianMain is the main function of the guardian, and of the keeper above it,
 // which starts it as itself once more. It returns the exit code when its socket,
 // descriptor 3, was closed and nothing below it is left. It must be called from
-// the main goroutine before anything else.
+// the main goroutine before anything else. With the argument "confine" after its own
+// it is the shim, which becomes a confined program.
 func GuardianMain() int {
+	if len(os.Args) > 2 && os.Args[2] == confineArgument {
+		return confineMain()
+	}
 	// Every program dies with the thread that started it: so one that stays. What
 	// the keeper does to the guardian at its own end is of a thread as well.
 	runtime.LockOSThread()
@@ -103,7 +108,11 @@ func guard() int {
 	if err := givePagesBack(); err != nil {
 		fmt.Fprintf(os.Stderr, "the guardian stays larger than it need be: %v\n", err)
 	}
-	newGuardian(c).loop()
+	g := newGuardian(c)
+	g.loop()
+	for _, f := range g.forkers {
+		f.close()
+	}
 	return 0
 }
 
@@ -115,6 +124,8 @@ type guardian struct {
 	children chan os.Signal
 	keeper   chan struct{} // closed when the keeper is gone
 	alone    bool          // it is: the node hears no more, as if this were gone too
+	later    chan func()   // what was waited for beside the loop, and goes on in it
+	forkers  map[string]*forker
 	trees    map[string]*guarded
 	forest   *forest
 	strays   map[identity]time.Time // when first seen
@@ -136,10 +147,19 @@ type guarded struct {
 	id        string
 	root      identity
 	brand     brand
-	exited    bool // the root is a zombie, not reaped: it holds its pid
-	dying     bool // to be killed as a whole
-	clean     int  // looks in a row that saw nothing of it
-	leftovers int  // killed after the root had ended
+	exited    bool      // the root is a zombie, not reaped: it holds its pid
+	dying     bool      // to be killed as a whole
+	since     time.Time // when it was first seen dying
+	stuck     bool      // told to be
+	clean     int       // looks in a row that saw nothing of it
+	leftovers int       // killed after the root had ended
+
+	// Of a confined program only. The root may be bubblewrap.
+	starting  bool     // the program does not run yet, or that is not known
+	payload   identity // the program itself
+	payloadFD int      // of the program, -1 is none
+	reaper    int      // the program's parent: bubblewrap's first process inside, which may end after the root
+	failure   *message // it never ran, and this is to be told
 }
 
 func newGuardian(c *conn) *guardian {
@@ -147,6 +167,7 @@ func newGuardian(c *conn) *guardian {
 		node: c, packets: make(chan packet), children: make(chan os.Signal, 1), keeper: make(chan struct{}),
 		trees: make(map[string]*guarded), strays: make(map[identity]time.Time),
 		killed: make(map[identity]bool),
+		later:  make(chan func()), forkers: make(map[string]*forker),
 	}
 	g.forest = newForest(os.Getpid(), g.shown)
 	signal.Notify(g.children, unix.SIGCHLD)
@@ -211,6 +232,8 @@ func (g *guardian) loop() {
 			keeper, g.alone = nil, true
 			g.end()
 		case <-g.children:
+		case next := <-g.later:
+			next()
 		case <-timer.C:
 			g.sweep()
 		}
@@ -234,10 +257,14 @@ func (g *guardian) end() {
 func (g *guardian) handle(p packet) {
 	switch p.Op {
 	case opStart:
-		g.start(p)
+		if p.Confine != nil {
+			g.startConfined(p)
+		} else {
+			g.start(p)
+		}
 	case opSignal:
 		if t := g.trees[p.ID]; t != nil && !t.exited {
-			g.complain(signalExactly(t.root, syscall.Signal(p.Signal)))
+			g.complain(signalExactly(t.program(), syscall.Signal(p.Signal)))
 		}
 	case opKill:
 		if t := g.trees[p.ID]; t != nil {
@@ -251,11 +278,29 @@ func (g *guardian) handle(p packet) {
 	}
 }
 
+// stdin is what the program is to read: the third file that came along, or
+// nothing. It becomes one of the packet's descriptors.
+func (p *packet) stdin() (int, error) {
+	switch len(p.fds) {
+	case 2:
+		null, err := syscall.Open(os.DevNull, syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
+		if err != nil {
+			return 0, fmt.Errorf("open %s: %w", os.DevNull, err)
+		}
+		p.fds = append(p.fds, null)
+		return null, nil
+	case 3:
+		return p.fds[2], nil
+	default:
+		return 0, fmt.Errorf("%d descriptors instead of 2 or 3 came with the start", len(p.fds))
+	}
+}
+
 // start forks a program and answers.
 func (g *guardian) start(p packet) {
-	defer closeAll(p.fds)
+	defer func() { closeAll(p.fds) }()
 	b := takeBrand(p.Brand) // of this process too, until the next one
-	root, err := g.fork(p)
+	root, err := g.fork(&p)
 	if err != nil {
 		var number syscall.Errno
 		errors.As(err, &number)
@@ -280,18 +325,14 @@ func (g *guardian) shown(p proc) string {
 	return readMark(p.PID)
 }
 
-func (g *guardian) fork(p packet) (identity, error) {
-	if len(p.fds) != 2 {
-		return identity{}, fmt.Errorf("%d descriptors instead of 2 came with the start", len(p.fds))
-	}
-	null, err := syscall.Open(os.DevNull, syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
+func (g *guardian) fork(p *packet) (identity, error) {
+	stdin, err := p.stdin()
 	if err != nil {
-		return identity{}, fmt.Errorf("open %s: %w", os.DevNull, err)
+		return identity{}, err
 	}
-	defer syscall.Close(null)
 	pid, err := syscall.ForkExec(p.Path, unpack(p.Argv), &syscall.ProcAttr{
 		Dir: p.Dir, Env: unpack(p.Env),
-		Files: []uintptr{uintptr(null), uintptr(p.fds[0]), uintptr(p.fds[1])},
+		Files: []uintptr{uintptr(stdin), uintptr(p.fds[0]), uintptr(p.fds[1])},
 		Sys:   &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL},
 	})
 	if err != nil {

@@ -96,9 +96,9 @@ func startLoggedRuntime(t *testing.T, cfg exec.Config) (*exec.Runtime, *logged) 
 	return r, log
 }
 
-// sh is a task that runs a shell script.
+// sh is a task that runs a shell script, and that nothing confines.
 func sh(script string) sandbox.Task {
-	return sandbox.Task{PID: newID(), Exec: []string{"sh", "-c", script}, Log: sandbox.NewLog(0, 0)}
+	return sandbox.Task{PID: newID(), Exec: []string{"sh", "-c", script}, Log: sandbox.NewLog(0, 0), Isolation: sandbox.IsolationNone}
 }
 
 // start starts a task; a runtime that just began is waited for.
@@ -163,4 +163,20 @@ func alive(pid int) bool {
 	}
 	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
 	return fields[0][0] != 'Z' && fields[0][0] != 'X'
+}
+
+// sweepAfter lets another life of a node that a test kills remove, at the test's
+// end, what it leaves: cgroups and work folders.
+func sweepAfter(t *testing.T, node string) {
+	t.Helper()
+	t.Cleanup(func() {
+		r := exec.New(exec.Config{Node: node, Command: guardianCommand()}, nil)
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan error, 1)
+		go func() { done <- r.Run(ctx) }()
+		_, err := r.Isolation(context.Background())
+		require.NoError(t, err)
+		cancel()
+		require.NoError(t, <-done)
+	})
 }

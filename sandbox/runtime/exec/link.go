@@ -42,6 +42,7 @@ type link struct {
 	heard  atomic.Bool   // of the guardian, since the last tick
 	lost   chan struct{} // closed when the socket is: no more answers
 	tasks  sync.WaitGroup
+	seen   survey
 
 	mu      sync.Mutex
 	guard   identity            // told by the guardian; zero until then
@@ -235,7 +236,7 @@ func (l *link) handle(m message) {
 		delete(l.procs, m.ID)
 	case opStarted:
 		if p != nil {
-			p.root, p.brand = identity{PID: m.OSPID, Birth: m.Birth}, m.Brand
+			p.root, p.brand, p.payload = identity{PID: m.OSPID, Birth: m.Birth}, m.Brand, m.Payload
 		}
 	}
 	l.mu.Unlock()
@@ -244,12 +245,16 @@ func (l *link) handle(m message) {
 	}
 	switch m.Op {
 	case opStarted:
+		p.limitTime()
 		p.started <- nil
 	case opStartFailed:
 		p.started <- refusal(m)
 		l.tasks.Go(func() { p.finish(memdb.Exit{Cause: memdb.CauseStartFailed, Detail: m.Error}) })
 	case opExited:
 		l.tasks.Go(func() { p.finish(p.exitOf(m)) })
+	case opStuck:
+		l.log.Error("a program was killed and does not end", "pid", m.ID, "left", m.Error)
+		l.tasks.Go(func() { p.finish(stuckExit(m)) })
 	}
 }
 
@@ -282,21 +287,21 @@ func (l *link) send(m message, fds ...int) error {
 
 // start starts a program and waits for the guardian's answer. When ctx ends
 // first, it is killed. The error is errLost when another guardian is to be asked.
-func (l *link) start(ctx context.Context, log *sandbox.Log, m message) (*Process, error) {
-	p := &Process{link: l, id: m.ID, started: make(chan error, 1), done: make(chan struct{})}
-	writes, err := p.openOutputs()
+func (l *link) start(ctx context.Context, task sandbox.Task, m message) (*Process, error) {
+	p := newProcess(l, task, m.held)
+	theirs, err := p.openPipes(task)
 	if err != nil {
-		return nil, fault(errs.Internal, err, "pipes for the output of %s could not be made", m.ID)
+		return nil, fault(errs.Internal, err, "pipes for %s could not be made", m.ID)
 	}
 	if err := l.add(p); err != nil {
-		closeAll(writes)
-		p.closeOutputs()
+		closeAll(theirs)
+		p.closePipes()
 		return nil, err
 	}
-	p.capture(log)
+	p.capture(task)
 	m.Brand = l.brand
-	err = l.send(m, writes...)
-	closeAll(writes) // or the output would never end
+	err = l.send(m, theirs...)
+	closeAll(theirs) // or the output would never end
 	if errors.Is(err, errTooLarge) {
 		l.withdraw(p)
 		return nil, errs.Wrap(errs.BadSpec, err, "program %q has too many arguments or too large an environment", m.Path)
@@ -342,6 +347,6 @@ func (l *link) withdraw(p *Process) {
 	l.mu.Lock()
 	delete(l.procs, p.id)
 	l.mu.Unlock()
-	p.closeOutputs()
+	p.closePipes()
 	p.readers.Wait()
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/glassbox-dev/glassbox/sandbox/runtime/exec"
 )
 
-// TestMain makes the test binary the guardian, or a node to be killed, when it
-// is started as one.
+// TestMain makes the test binary the guardian, a node to be killed, or a program
+// that tries to escape, when it is started as one.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 {
 		switch os.Args[1] {
@@ -20,6 +20,8 @@ func TestMain(m *testing.M) {
 			standInNode()
 		case "unruly-node":
 			unrulyNode()
+		case "attempt":
+			os.Exit(attempt(os.Args[2:]))
 		}
 	}
 	goleak.VerifyTestMain(m)

@@ -27,8 +27,12 @@ func (l *link) sweep(unasked bool) {
 	if unasked {
 		l.log.Error("the guardian died: its programs are killed", "how", l.keeper.how, "programs", len(procs))
 	}
-	l.killOrphans(procs, members)
-	for _, p := range procs {
+	left := l.killOrphans(procs, members)
+	for id, p := range procs {
+		if stuck := left[id]; len(stuck) > 0 {
+			l.tasks.Go(func() { p.finish(stuckExit(message{Error: leftText(stuck)})) })
+			continue
+		}
 		exit := memdb.Exit{Cause: memdb.CauseLost, Code: 128 + int(unix.SIGKILL), Signal: "SIGKILL", Detail: fate}
 		if p.killed.Load() {
 			exit.Cause, exit.Detail = memdb.CauseKilled, ""
@@ -38,17 +42,22 @@ func (l *link) sweep(unasked bool) {
 }
 
 // killOrphans kills all that fell to this process from the guardian, and reaps
-// it. It returns when two looks in a row saw nothing.
-func (l *link) killOrphans(procs map[string]*Process, members []identity) {
+// it. It returns when two looks in a row saw nothing; or after stuckTime, with what
+// is left of each tree.
+func (l *link) killOrphans(procs map[string]*Process, members []identity) (left map[string][]victim) {
 	f := l.orphanage(procs, members)
-	killed, _ := purge(l.log, time.Time{}, func() ([]victim, error) {
+	killed, gone := purge(l.log, time.Now().Add(stuckTime), func() ([]victim, error) {
+		left = make(map[string][]victim)
 		t, err := readBelow(os.Getpid())
 		if err != nil {
 			return nil, err
 		}
 		var alive []victim
 		for tree, members := range f.count(t).trees {
-			alive = append(alive, living(tree, members)...)
+			if all := living(tree, members); len(all) > 0 {
+				left[tree] = all
+				alive = append(alive, all...)
+			}
 			reapOrphans(members, f.keeper)
 		}
 		return alive, nil
@@ -58,6 +67,13 @@ func (l *link) killOrphans(procs map[string]*Process, members []identity) {
 			l.log.Warn("a stray was killed: its guardian died, and no program that ran is its", "os_pid", v.PID, "command", v.name)
 		}
 	}
+	if gone {
+		return nil
+	}
+	for tree, stuck := range left {
+		l.log.Error("a program was killed and does not end: find out what it waits for", "pid", tree, "left", leftText(stuck))
+	}
+	return left
 }
 
 // orphanage makes the forest of what falls to this process. It has other

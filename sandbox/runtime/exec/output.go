@@ -2,6 +2,7 @@ package exec
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"time"
 	"unicode/utf8"
@@ -18,23 +19,42 @@ const (
 	drainTime = 2 * time.Second // for the rest of the output after the end of a tree
 )
 
-// openPipe makes a pipe for output: the node's end to read from, and the
-// descriptor that is passed to the program, which blocks as programs expect.
-func openPipe() (read *os.File, write int, err error) {
+// openOutput makes a pipe for output: the node's end to read from, and the
+// descriptor that is passed to the program.
+func openOutput() (ours *os.File, theirs int, err error) { return openPipe("output", 0) }
+
+// openInput makes a pipe for input: the node's end to write to, and the
+// descriptor that is passed to the program.
+func openInput() (ours *os.File, theirs int, err error) { return openPipe("input", 1) }
+
+// openPipe makes a pipe of which the node takes one end, and waits for it as for
+// a socket; the other one blocks, as programs expect.
+func openPipe(name string, end int) (ours *os.File, theirs int, err error) {
 	var fds [2]int
 	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
 		return nil, 0, err
 	}
-	if err := unix.SetNonblock(fds[0], true); err != nil {
+	if err := unix.SetNonblock(fds[end], true); err != nil {
 		closeAll(fds[:])
 		return nil, 0, err
 	}
-	return os.NewFile(uintptr(fds[0]), "output"), fds[1], nil
+	return os.NewFile(uintptr(fds[end]), name), fds[1-end], nil
+}
+
+// metered is output whose bytes are counted.
+type metered struct {
+	io.Reader
+	p *Process
+}
+
+func (m metered) Read(b []byte) (int, error) {
+	n, err := m.Reader.Read(b)
+	m.p.printed(n)
+	return n, err
 }
 
 // capture reads a program's output into its log until the end of it.
-func capture(file *os.File, log *sandbox.Log, stream sandbox.Stream, pid string) {
-	defer file.Close()
+func capture(file io.Reader, log *sandbox.Log, stream sandbox.Stream, pid string) {
 	var s splitter
 	chunk := make([]byte, 4<<10) // most programs say little
 	for {
@@ -43,7 +63,7 @@ func capture(file *os.File, log *sandbox.Log, stream sandbox.Stream, pid string)
 			kept, over := last(chunk[:n], log.Room())
 			if over > 0 {
 				s.partial = nil
-				log.Skip(over)
+				log.Skip(over, n-len(kept)-over)
 			}
 			add(log, stream, pid, s.split(kept))
 		}

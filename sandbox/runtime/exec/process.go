@@ -3,6 +3,7 @@ package exec
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -22,17 +23,35 @@ type Process struct {
 	id      string
 	killed  atomic.Bool // its end was asked for
 	started chan error  // takes the guardian's one answer to the start
+	over    atomic.Bool // its end is being told
 	done    chan struct{}
 	outputs [2]*os.File
+	stdin   *os.File // nil: it has none
 	readers sync.WaitGroup
+	limits  limits
+
+	held    *holdings // given back at its end
+	payload int       // the program itself where root is bubblewrap; set before started
 
 	root  identity   // set before started, constant after
 	brand brand      // likewise
 	exit  memdb.Exit // set before done
 }
 
+func newProcess(l *link, task sandbox.Task, held *holdings) *Process {
+	return &Process{
+		link: l, id: task.PID, held: held, limits: limitsOf(task.Limits),
+		started: make(chan error, 1), done: make(chan struct{}),
+	}
+}
+
 // OSPID implements sandbox.Process.
-func (p *Process) OSPID() int { return p.root.PID }
+func (p *Process) OSPID() int {
+	if p.payload != 0 {
+		return p.payload
+	}
+	return p.root.PID
+}
 
 // Done implements sandbox.Process.
 func (p *Process) Done() <-chan struct{} { return p.done }
@@ -41,7 +60,15 @@ func (p *Process) Done() <-chan struct{} { return p.done }
 func (p *Process) Exit() memdb.Exit { return p.exit }
 
 // Isolation implements sandbox.Process.
-func (p *Process) Isolation() memdb.Isolation { return memdb.Isolation{Level: sandbox.IsolationNone} }
+func (p *Process) Isolation() memdb.Isolation { return p.held.isolation }
+
+// Stdin implements sandbox.Process.
+func (p *Process) Stdin() sandbox.Stdin {
+	if p.stdin == nil {
+		return nil // and no nil *os.File, which is none
+	}
+	return p.stdin
+}
 
 // Signal implements sandbox.Process. Kinds: not_found when the program has
 // ended, node_unavailable when its guardian was just lost.
@@ -82,6 +109,7 @@ func (p *Process) Kill(ctx context.Context) error {
 	p.killed.Store(true)
 	// A link that fails is lost: then all its processes are killed anyway.
 	_ = p.link.send(message{Op: opKill, ID: p.id})
+	p.held.kill()
 	select {
 	case <-p.done:
 		return nil
@@ -99,24 +127,35 @@ func (p *Process) answered(path string, err error) (*Process, error) {
 	return nil, errs.Wrap(errs.KindOf(err), err, "program %q could not be started", path)
 }
 
-// openOutputs makes the two pipes and returns the ends for the program.
-func (p *Process) openOutputs() ([]int, error) {
-	var writes []int
-	for i := range p.outputs {
-		read, write, err := openPipe()
+// openPipes makes the pipes and returns the ends for the program.
+func (p *Process) openPipes(task sandbox.Task) ([]int, error) {
+	var theirs []int
+	open := func(ours **os.File, make func() (*os.File, int, error)) error {
+		file, fd, err := make()
 		if err != nil {
-			closeAll(writes)
-			p.closeOutputs()
+			closeAll(theirs)
+			p.closePipes()
+			return err
+		}
+		*ours = file
+		theirs = append(theirs, fd)
+		return nil
+	}
+	for i := range p.outputs {
+		if err := open(&p.outputs[i], openOutput); err != nil {
 			return nil, err
 		}
-		p.outputs[i] = read
-		writes = append(writes, write)
 	}
-	return writes, nil
+	if task.Stdout != nil {
+		if err := open(&p.stdin, openInput); err != nil {
+			return nil, err
+		}
+	}
+	return theirs, nil
 }
 
-func (p *Process) closeOutputs() {
-	for _, f := range p.outputs {
+func (p *Process) closePipes() {
+	for _, f := range []*os.File{p.outputs[0], p.outputs[1], p.stdin} {
 		if f != nil {
 			f.Close()
 		}
@@ -124,20 +163,34 @@ func (p *Process) closeOutputs() {
 }
 
 // capture starts to read the output.
-func (p *Process) capture(log *sandbox.Log) {
+func (p *Process) capture(task sandbox.Task) {
 	for i, stream := range []sandbox.Stream{sandbox.Stdout, sandbox.Stderr} {
-		p.readers.Go(func() { capture(p.outputs[i], log, stream, p.id) })
+		p.readers.Go(func() {
+			defer p.outputs[i].Close()
+			out := metered{p.outputs[i], p}
+			if stream == sandbox.Stdout && task.Stdout != nil {
+				task.Stdout(out)
+				_, _ = io.Copy(io.Discard, out) // or the program would block
+				return
+			}
+			capture(out, task.Log, stream, p.id)
+		})
 	}
 }
 
-// finish waits for the rest of the output and makes the end known. Nothing of
-// the tree is left when it is called.
+// finish waits for the rest of the output and makes the end known, once.
 func (p *Process) finish(exit memdb.Exit) {
+	if p.over.Swap(true) {
+		return // it was stuck, and has ended after all
+	}
+	p.limits.stop()
 	// All writers are gone. Should one have got away, the wait has an end.
 	for _, f := range p.outputs {
 		_ = f.SetReadDeadline(time.Now().Add(drainTime))
 	}
 	p.readers.Wait()
+	p.closePipes()
+	p.held.end(&exit)
 	exit.At = time.Now().UTC().Truncate(time.Microsecond)
 	p.exit = exit
 	close(p.done)
@@ -150,7 +203,10 @@ func (p *Process) exitOf(m message) memdb.Exit {
 		exit.Cause = memdb.CauseSignaled
 		exit.Signal = unix.SignalName(syscall.Signal(m.Signal))
 	}
-	if p.killed.Load() {
+	limit := p.limits.crossed.Load()
+	if limit != nil && syscall.Signal(m.Signal) == unix.SIGKILL { // or it ended by itself just before
+		exit.Cause, exit.Detail = limit.cause, limit.detail
+	} else if p.killed.Load() {
 		exit.Cause = memdb.CauseKilled
 	} else if m.Leftovers > 0 {
 		exit.Detail = fmt.Sprintf("it left %d processes behind, which were killed", m.Leftovers)

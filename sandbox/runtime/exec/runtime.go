@@ -20,6 +20,20 @@ type Config struct {
 	// begins, programs of this name that nobody holds any more are killed. Empty:
 	// none are looked for.
 	Node string
+	// RequireIsolation is the weakest level that programs are run with; weaker ones
+	// are refused. "" is none.
+	RequireIsolation string
+	// Ports tells the node's own TCP ports, which confined programs cannot connect
+	// to; nil: there are none.
+	Ports func() []int
+	// Protected are the node's own files and folders, which no mount shows.
+	Protected []string
+	// FirstUser and Users are the range of users that a node that runs as root gives
+	// its sandboxes; zero is DefaultFirstUser, DefaultUsers.
+	FirstUser, Users int
+	// TmpMB is the size of a program's /tmp, in MiB, at the level namespaces; zero
+	// is DefaultTmpMB.
+	TmpMB int
 }
 
 // Runtime starts programs on this machine. It implements sandbox.Runtime. All
@@ -28,6 +42,10 @@ type Runtime struct {
 	cfg    Config
 	log    *slog.Logger
 	wanted chan struct{} // asks Run for a guardian
+
+	asked    chan struct{} // has a token when somebody waits for tested
+	tested   chan struct{} // closed when it is known what works
+	confiner *confiner     // set before tested is closed, constant after; nil: Run ended before
 
 	mu      sync.Mutex
 	running bool          // Run runs and its context has not ended
@@ -42,7 +60,7 @@ func New(cfg Config, log *slog.Logger) *Runtime {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Runtime{cfg: cfg, log: log, wanted: make(chan struct{}, 1), changed: make(chan struct{})}
+	return &Runtime{cfg: cfg, log: log, wanted: make(chan struct{}, 1), changed: make(chan struct{}), asked: make(chan struct{}, 1), tested: make(chan struct{})}
 }
 
 // Run serves until ctx ends; then it kills all programs, without grace, and
@@ -57,6 +75,13 @@ func (r *Runtime) Run(ctx context.Context) error {
 	if r.cfg.Node != "" {
 		sweepLeftovers(r.cfg.Node, r.log)
 	}
+	if !r.curious(ctx) {
+		close(r.tested) // those who wait see that there is no confiner
+		return nil
+	}
+	r.confiner = newConfiner(r.cfg, r.log)
+	defer r.confiner.close()
+	close(r.tested)
 	var pause time.Duration
 	next := time.NewTimer(0) // the earliest start of a guardian
 	defer next.Stop()
@@ -76,6 +101,40 @@ func (r *Runtime) Run(ctx context.Context) error {
 		pause = backOff(pause, time.Since(began))
 		next.Reset(pause)
 	}
+}
+
+// selfTestAfter is how long the self-tests leave the machine to others if nobody
+// asks for their outcome: a node that starts has better things to do.
+const selfTestAfter = time.Second
+
+// curious waits until it is time to find out what works; false if ctx ended first.
+func (r *Runtime) curious(ctx context.Context) bool {
+	timer := time.NewTimer(selfTestAfter)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-r.asked:
+	case <-ctx.Done():
+		return false
+	}
+	return true
+}
+
+// whatWorks waits for the outcome of the self-tests.
+func (r *Runtime) whatWorks(ctx context.Context) (*confiner, error) {
+	select {
+	case r.asked <- struct{}{}:
+	default:
+	}
+	select {
+	case <-r.tested:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if r.confiner == nil {
+		return nil, errNotRunning()
+	}
+	return r.confiner, nil
 }
 
 // Times between two starts of a guardian: one that dies at once must not keep
@@ -123,24 +182,20 @@ func (r *Runtime) set(change func()) {
 }
 
 // Start implements sandbox.Runtime. Kinds: bad_spec (the program or its
-// directory does not exist, cannot be run, or was refused by the system),
+// directory does not exist, cannot be run, or was refused by the system, or a
+// limit or mount is impossible), conflict (the isolation cannot be had here),
 // internal (the system has no room: the message says what to raise),
 // not_ready (Run does not run), node_unavailable (the guardian was lost time and
 // again, or could not be started), conflict (the pid is in use), or ctx's error.
 func (r *Runtime) Start(ctx context.Context, task sandbox.Task) (sandbox.Process, error) {
-	path, err := lookup(task)
+	c, err := r.confining(ctx)
 	if err != nil {
 		return nil, err
 	}
-	dir, err := workDir(task.Dir)
+	prog, err := c.prepare(task)
 	if err != nil {
 		return nil, err
 	}
-	argv, env, err := packProgram(path, task.Exec, environ(task))
-	if err != nil {
-		return nil, err
-	}
-	m := message{Op: opStart, ID: task.PID, Path: path, Argv: argv, Env: env, Dir: dir}
 	r.mu.Lock()
 	before := r.tried
 	r.mu.Unlock()
@@ -149,7 +204,7 @@ func (r *Runtime) Start(ctx context.Context, task sandbox.Task) (sandbox.Process
 		if err != nil {
 			return nil, err
 		}
-		p, err := l.start(ctx, task.Log, m)
+		p, err := r.startWith(ctx, l, task, prog)
 		if err == nil {
 			return p, nil
 		}
@@ -157,6 +212,26 @@ func (r *Runtime) Start(ctx context.Context, task sandbox.Task) (sandbox.Process
 			return nil, err // not p: a nil *Process is no nil interface
 		}
 	}
+}
+
+// startWith asks one guardian for a program.
+func (r *Runtime) startWith(ctx context.Context, l *link, task sandbox.Task, prog program) (*Process, error) {
+	held, confine, err := r.confiner.lend(task.PID, task.Sandbox, prog)
+	if err != nil {
+		return nil, err
+	}
+	argv, env, err := packProgram(prog.path, task.Exec, held.environment(task))
+	if err != nil {
+		held.release()
+		return nil, err
+	}
+	p, err := l.start(ctx, task, message{
+		Op: opStart, ID: task.PID, Path: prog.path, Argv: argv, Env: env, Dir: prog.dir, Confine: confine, held: held,
+	})
+	if err != nil {
+		held.release() // nothing of it runs
+	}
+	return p, err
 }
 
 // maxGuardians is how many guardians a start may lose: it could be the reason.
@@ -172,7 +247,7 @@ func (r *Runtime) guarded(ctx context.Context, before int) (*link, error) {
 		r.mu.Unlock()
 		switch {
 		case !running:
-			return nil, errs.New(errs.NotReady, "no programs are started now: the node is starting or stopping")
+			return nil, errNotRunning()
 		case l != nil:
 			return l, nil
 		case tried > before && failure != nil:

@@ -102,8 +102,9 @@ func (g *guardian) sweep() {
 // it returns whether there are others of which nothing was seen once.
 func (g *guardian) conclude(c census, blocked bool) (pending bool) {
 	for _, tree := range g.dying() {
-		if len(living(tree.id, c.trees[tree.id])) > 0 {
+		if left := living(tree.id, c.trees[tree.id]); len(left) > 0 {
 			tree.clean = 0
+			g.tellStuck(tree, left)
 			continue
 		}
 		if tree.clean++; tree.clean < 2 || blocked {
@@ -152,7 +153,7 @@ func (g *guardian) account(v victim) error {
 		return nil
 	}
 	g.killed[v.identity] = true
-	if t := g.trees[v.tree]; t != nil && t.exited {
+	if t := g.trees[v.tree]; t != nil && t.exited && v.PID != t.reaper {
 		t.leftovers++
 	}
 	switch {
@@ -222,6 +223,10 @@ func (g *guardian) watch(strays []proc) (blocked bool) {
 // report reaps the root of a tree of which nothing else is left, and tells the
 // node how it ended.
 func (g *guardian) report(t *guarded) {
+	if t.starting { // who waits for it has yet to say whether it ever ran
+		t.clean = 0
+		return
+	}
 	var status unix.WaitStatus
 	pid, err := unix.Wait4(t.root.PID, &status, unix.WNOHANG, nil)
 	if pid == 0 && err == nil {
@@ -230,6 +235,14 @@ func (g *guardian) report(t *guarded) {
 	}
 	g.forest.fell(t.id)
 	delete(g.trees, t.id)
+	if t.failure != nil {
+		g.tell(*t.failure)
+		return
+	}
+	status = t.outcome(status)
+	if t.payload.PID != 0 {
+		unix.Close(t.payloadFD)
+	}
 	m := message{Op: opExited, ID: t.id, Leftovers: t.leftovers, Code: status.ExitStatus()}
 	if status.Signaled() {
 		m.Signal, m.Code = int(status.Signal()), 128+int(status.Signal())

@@ -22,6 +22,7 @@ type proc struct {
 	session int
 	dead    bool // a zombie: it only waits to be reaped
 	dying   bool // its first thread has ended, others may still run
+	state   byte // as ps shows it: R, S, D …
 	stopped bool // by a signal or a debugger: it does nothing until it is continued
 }
 
@@ -93,6 +94,7 @@ func parseStat(pid int, raw []byte) (proc, error) {
 		parent:   int(number(parent)),
 		session:  int(number(session)),
 	}
+	p.state = fields[state][0]
 	p.stopped = fields[state][0] == 'T' || fields[state][0] == 't'
 	// A process whose first thread has ended looks like a zombie, but lives.
 	p.dying = fields[state][0] == 'Z' || fields[state][0] == 'X'

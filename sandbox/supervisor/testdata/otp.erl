@@ -224,9 +224,15 @@ start_gate(Table, Worker, Keeper, Fails) ->
     end.
 
 start_nested(Table, {Path, Sup}) ->
-    Result = supervisor:start_link(?MODULE, {Table, Path, Sup}),
-    tell(Table, {case Result of {ok, _} -> "started"; _ -> "failed" end, Path}),
-    Result.
+    case supervisor:start_link(?MODULE, {Table, Path, Sup}) of
+        {ok, Pid} ->
+            tell(Table, {"started", Path}),
+            {ok, Pid};
+        Error ->
+            ets:insert(Table, {{sup, Path}, none}), % it may not be quite dead yet
+            tell(Table, {"failed", Path}),
+            Error
+    end.
 
 %% start_worker fails at those tries of its place that Fails lists.
 start_worker(Table, {Path, Id, Fails}) ->

@@ -1,0 +1,51 @@
+package exec
+
+import (
+	"fmt"
+	"os"
+	"sync"
+
+	"github.com/glassbox-dev/glassbox/memdb"
+)
+
+// holdings are what a program has been lent by its node for as long as it lives:
+// a user, cgroups, a work folder.
+type holdings struct {
+	isolation memdb.Isolation
+	group     *group // nil: none
+	work      string // "": none
+	giveUser  func() // nil: it has none of its own
+	limitMB   int    // of memory
+	once      sync.Once
+}
+
+// end completes the exit of a program of which nothing is left, and takes back
+// what it was lent.
+func (h *holdings) end(exit *memdb.Exit) {
+	if exit.Cause == memdb.CauseStuck {
+		return // what is left of it still has it
+	}
+	byItself := exit.Cause == memdb.CauseExited || exit.Cause == memdb.CauseSignaled
+	if byItself && exit.Code != 0 && h.group.oomKills() > 0 {
+		exit.Cause = memdb.CauseOOM
+		exit.Detail = fmt.Sprintf("it and what it started used more than %d MiB of memory: raise limits.memory_mb, or make it use less", h.limitMB)
+	}
+	h.release()
+}
+
+// release takes back what was lent. Nothing of the program may be left.
+func (h *holdings) release() {
+	h.once.Do(func() {
+		h.group.remove()
+		if h.work != "" {
+			_ = os.RemoveAll(h.work) // the next life of the node removes what this leaves
+		}
+		if h.giveUser != nil {
+			h.giveUser()
+		}
+	})
+}
+
+// kill kills all that is in the program's cgroup at once, where the system can;
+// the guardian kills the rest, and waits for the ends.
+func (h *holdings) kill() { h.group.kill() }
