@@ -51,10 +51,13 @@ type Options struct {
 	Replica   Replica
 	Node      Handler                  // answers the nodes' other methods
 	Inline    func(method string) bool // which of them must be handled in order; nil: none
-	Client    rpc.Handler              // answers connections that are no node's
-	OnEvent   func(Event)              // in order; must not wait
-	RPC       rpc.Config               // bounds of the connections; zero means the defaults
-	Log       *slog.Logger
+	// Waits tells which of them may wait long for something that need not come: a
+	// peer may have a bounded number of those at work here. nil: none.
+	Waits   func(method string, params json.RawMessage) bool
+	Client  rpc.Handler // answers connections that are no node's
+	OnEvent func(Event) // in order; must not wait
+	RPC     rpc.Config  // bounds of the connections; zero means the defaults
+	Log     *slog.Logger
 }
 
 // Cluster is this node's part of the cluster. Make it with [New].
@@ -79,6 +82,7 @@ type Cluster struct {
 	hashes  map[string]uint64 // the peers' peer lists
 	leaving bool
 	refusal map[string]string // newest logged reason, by peer
+	waits   map[string]int    // requests at work that may wait long, by the peer that sent them
 	seen    []Member          // what the replica was told; the loop's own
 }
 
@@ -94,6 +98,9 @@ func New(cfg Config, o Options) (*Cluster, error) {
 	if o.Inline == nil {
 		o.Inline = func(string) bool { return false }
 	}
+	if o.Waits == nil {
+		o.Waits = func(string, json.RawMessage) bool { return false }
+	}
 	if o.Breaker == nil {
 		o.Breaker = whole{}
 	}
@@ -104,7 +111,7 @@ func New(cfg Config, o Options) (*Cluster, error) {
 	c := &Cluster{
 		cfg: cfg, opts: o, rand: r, id: rpc.Identity{Cluster: cfg.Cluster, Node: cfg.Self, Secret: o.Secret},
 		hash: peersHash(cfg), opened: make(chan struct{}), wake: make(chan struct{}, 1),
-		core: NewCore(cfg, time.Now(), r), links: map[string]*link{}, hashes: map[string]uint64{}, refusal: map[string]string{},
+		core: NewCore(cfg, time.Now(), r), links: map[string]*link{}, hashes: map[string]uint64{}, refusal: map[string]string{}, waits: map[string]int{},
 	}
 	o.Replica.SetIncarnation(c.core.Incarnation())
 	return c, nil

@@ -43,6 +43,16 @@ const digestBits = 1<<53 - 1
 
 // answer answers a peer's request.
 func (c *Cluster) answer(ctx context.Context, peer, method string, params json.RawMessage) (any, error) {
+	done, err := c.admit(peer, method, params)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	return c.answerFrom(ctx, peer, method, params)
+}
+
+// answerFrom answers a peer whose request has come, by whatever way.
+func (c *Cluster) answerFrom(ctx context.Context, peer, method string, params json.RawMessage) (any, error) {
 	switch method {
 	case pingMethod:
 		return c.answerPing(peer, params)

@@ -49,6 +49,11 @@ func (c *Cluster) callVia(ctx context.Context, helper, node, method string, para
 // relay passes on what a peer cannot send itself. What this node does not reach
 // directly is not passed on: it could come back here.
 func (c *Cluster) relay(ctx context.Context, from string, r relayed) (any, error) {
+	done, err := c.admit(from, r.Method, r.Params)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	conn := c.conn(r.Node)
 	if !relayable(r.Method) || conn == nil || c.reachOf(r.Node) != ReachDirect {
 		return nil, errs.New(errs.NodeUnavailable, "node %s does not reach node %s either, so %s was not passed on", c.cfg.Self, r.Node, r.Method)
@@ -65,5 +70,10 @@ func (c *Cluster) takeRelayed(ctx context.Context, by string, r relayed) (any, e
 	if _, ok := c.cfg.Peers[r.Node]; !ok || !relayable(r.Method) {
 		return nil, errs.New(errs.Forbidden, "node %s passed on %s of node %q, which is not to be passed on", by, r.Method, r.Node)
 	}
-	return c.answer(ctx, r.Node, r.Method, r.Params)
+	done, err := c.admit(by, r.Method, r.Params)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	return c.answerFrom(ctx, r.Node, r.Method, r.Params)
 }

@@ -25,6 +25,9 @@ func Markdown(reports []*Report) string {
 		if r.Failure != "" {
 			fmt.Fprintf(&b, "It ended early: %s\n\n", r.Failure)
 		}
+		if r.Repeat != "" && !r.Passed() {
+			fmt.Fprintf(&b, "%s\n\n", r.Repeat)
+		}
 		for _, call := range r.FailedCalls {
 			fmt.Fprintf(&b, "- failed call: %s\n", call)
 		}

@@ -184,6 +184,25 @@ func bareEcho(t *testing.T, do func(p *poster)) time.Duration {
 	return took
 }
 
+// echoBatches is how long a bare HTTP echo takes for so many registers, in batches of
+// a hundred, one after the other.
+func echoBatches(t *testing.T, n int) time.Duration {
+	t.Helper()
+	return bareEcho(t, func(p *poster) {
+		for from := 0; from < n; from += 100 {
+			_, _, err := p.post(request("registry.register", "echo", from, min(from+100, n), false), "")
+			require.NoError(t, err)
+		}
+	})
+}
+
+// besideEcho tells how much of such an echo something took.
+func besideEcho(t *testing.T, what string, took time.Duration, n int) {
+	t.Helper()
+	echo := echoBatches(t, n)
+	t.Logf("a bare HTTP echo of the same %d registers, one batch of 100 after the other, in the same run takes %s: %s takes %.2f of it", n, echo, what, float64(took)/float64(echo))
+}
+
 // registerLatency: one caller registers names one after the other.
 func registerLatency(t *testing.T) {
 	n := rounds(200, 4000)
@@ -227,12 +246,7 @@ func registerRate(t *testing.T) {
 		spent[node] = (spent[node] - before[node]) / time.Duration(n)
 	}
 	t.Logf("processor time of a batched register, by node: %v", spent)
-	echo := perSecond(n, bareEcho(t, func(p *poster) {
-		for range n / 100 {
-			_, _, err := p.post(request("registry.register", "batched", 0, 100, false), "")
-			require.NoError(t, err)
-		}
-	}))
+	echo := perSecond(n, echoBatches(t, n))
 	n = rounds(500, 10_000)
 	single := perSecond(n, load(t, p, "registry.register", "single", n, 1))
 	t.Logf("a bare HTTP echo of the same batches, one after the other, in the same run passes %d items a second: registers are %.2f of that", echo, float64(batched)/float64(echo))
@@ -411,6 +425,7 @@ func manyNames(t *testing.T) {
 	added := after - before
 	t.Logf("memory added by %d names: on a peer %.1f MB, to a bare go-memdb %.1f MB, %.2f of it; go-memdb alone was filled in %s",
 		n, float64(added)/mb, float64(bareRSS)/mb, float64(added)/float64(bareRSS), bareTook)
+	besideEcho(t, "until all know them", took, n)
 	figure(t, fmt.Sprintf("%d names from one node known to all", n), took, 4*time.Second, time.Minute)
 	if strict {
 		figure(t, "memory they add on a peer, percent of a bare go-memdb", added*100/bareRSS, 150, 150)
@@ -425,6 +440,7 @@ func manyNames(t *testing.T) {
 		worst = max(worst, time.Since(begun))
 		formed(t, c)
 	}
+	besideEcho(t, "being whole again", worst, n)
 	figure(t, fmt.Sprintf("node reborn into %d names whole again, worst", n), worst, 2*time.Second, time.Minute)
 }
 
@@ -494,6 +510,7 @@ func healNames(t *testing.T) {
 		t.Logf("round %d: all agreed %s after the first restored link", round, agreed.Sub(restored))
 		worst = max(worst, agreed.Sub(restored))
 	}
+	besideEcho(t, "agreeing", worst, n)
 	figure(t, fmt.Sprintf("heal with %d names on both sides: all agree, worst", n), worst, 200*time.Millisecond, 30*time.Second)
 }
 

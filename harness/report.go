@@ -18,7 +18,10 @@ type Report struct {
 	Began    time.Time     `json:"began"`
 	Took     time.Duration `json:"took_ns"`
 	// Failure says why the run ended early, "" if it did not.
-	Failure     string        `json:"failure,omitempty"`
+	Failure string `json:"failure,omitempty"`
+	// Repeat says how to do exactly the same once more, where that can be had; it is
+	// shown if the run did not pass.
+	Repeat      string        `json:"repeat,omitempty"`
 	Results     []Result      `json:"results"`
 	Faults      []FaultReport `json:"faults,omitempty"`
 	FailedCalls []string      `json:"failed_calls,omitempty"` // to live nodes, the first ones

@@ -80,6 +80,9 @@ func (r *Report) Text() string {
 	if r.Failure != "" {
 		fmt.Fprintf(&b, "\nIt ended early: %s\n", r.Failure)
 	}
+	if r.Repeat != "" && !r.Passed() {
+		fmt.Fprintf(&b, "\n%s\n", r.Repeat)
+	}
 	list := func(head string, lines []string) {
 		if len(lines) > 0 {
 			fmt.Fprintf(&b, "\n%s\n  %s\n", head, strings.Join(lines, "\n  "))

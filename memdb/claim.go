@@ -166,6 +166,9 @@ func (tx *Tx) putClaim(c Claim, before *Claim) error {
 	if before != nil {
 		c.Stamp, c.Since = before.Stamp, before.Since
 	}
+	if err := c.check(); err != nil { // no peer would take it, nor anything that comes after it
+		return err
+	}
 	return tx.put(names, &c)
 }
 

@@ -367,12 +367,22 @@ func (c *Core) done(d Done) { c.out.Done = append(c.out.Done, d) }
 // same reports whether two values are the same text of JSON.
 func same(a, b json.RawMessage) bool { return string(a) == string(b) }
 
-// late is what ends a request whose time is over.
+// late is what ends a request whose time is over, and that has done something.
 func late(name string, waitedFor error) error {
 	if waitedFor != nil {
 		return waitedFor
 	}
 	return errs.New(errs.Timeout, "the name %q was not settled in time; ask who holds it", name)
+}
+
+// notBegun is what ends a request whose time was over before it did anything.
+func notBegun(name string, waitedFor error) error {
+	if waitedFor != nil {
+		return waitedFor
+	}
+	err := errs.New(errs.Timeout, "the name %q was not settled in time by what came before, and nothing was done; ask again", name)
+	err.Sure = true
+	return err
 }
 
 // Busy says what is under way; "" if nothing is.

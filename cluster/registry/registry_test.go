@@ -165,7 +165,7 @@ func TestWhatIsLateDoesNotBegin(t *testing.T) {
 	late := []uint64{w.unregister("shop"), w.register(Register{Name: "shop", Value: json.RawMessage(`3`), Replace: true})}
 	w.pass(patience)
 	for _, id := range late {
-		w.failed(id, errs.Timeout, "not settled in time")
+		require.True(t, w.failed(id, errs.Timeout, "nothing was done").Definite())
 	}
 	own, has := w.own("shop")
 	require.True(t, has)
@@ -730,10 +730,10 @@ func TestValid(t *testing.T) {
 	nested := func(n int) json.RawMessage {
 		return json.RawMessage(strings.Repeat("[", n) + strings.Repeat("]", n))
 	}
-	for _, value := range []json.RawMessage{nil, one, nested(MaxValueDepth), json.RawMessage(`"` + strings.Repeat("[", 60_000) + `"`)} {
+	for _, value := range []json.RawMessage{nil, one, nested(memdb.MaxValueDepth), json.RawMessage(`"` + strings.Repeat("[", 60_000) + `"`)} {
 		require.NoError(t, ValidValue("value", value))
 	}
-	for _, value := range []json.RawMessage{json.RawMessage("{"), nested(MaxValueDepth + 1), nested(20_000), json.RawMessage(`"` + strings.Repeat("x", MaxValueBytes) + `"`)} {
+	for _, value := range []json.RawMessage{json.RawMessage("{"), nested(memdb.MaxValueDepth + 1), nested(20_000), json.RawMessage(`"` + strings.Repeat("x", memdb.MaxValueBytes) + `"`)} {
 		require.Equal(t, "value", errs.From(ValidValue("value", value)).Param)
 	}
 }

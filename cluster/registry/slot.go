@@ -153,7 +153,7 @@ func (s *slot) register(now time.Time, r Register, own memdb.Claimed, has bool) 
 	case s.wrote:
 		s.pending(now, r, own, has)
 	case !now.Before(r.Deadline):
-		s.end(Done{ID: r.ID, Err: late(s.name, s.waitsFor())})
+		s.end(Done{ID: r.ID, Err: notBegun(s.name, s.waitsFor())})
 	case has:
 		s.again(r, own)
 	default:
@@ -324,7 +324,7 @@ func (s *slot) unregister(now time.Time, u Unregister, own memdb.Claimed, has bo
 	case s.wrote:
 		s.end(Done{ID: u.ID, Err: unacknowledged()})
 	case !now.Before(u.Deadline):
-		s.end(Done{ID: u.ID, Err: late(s.name, nil)})
+		s.end(Done{ID: u.ID, Err: notBegun(s.name, nil)})
 	case !has:
 		s.end(Done{ID: u.ID, Err: errs.New(errs.NotFound, "node %s does not hold the name %q", s.c.cfg.Self, s.name)})
 	default:

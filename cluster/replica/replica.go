@@ -184,7 +184,7 @@ func (r *Replica) enqueue(f func(now time.Time)) {
 }
 
 // settleIn is how long before a caller's deadline a request gives up by itself,
-// so that its own words arrive.
+// so that its own words arrive; of little time it is a quarter.
 const settleIn = 20 * time.Millisecond
 
 // deadline is when a request is over: a little before its caller's context is, or
@@ -194,7 +194,7 @@ func deadline(ctx context.Context) time.Time {
 	if !ok {
 		return time.Now().Add(callTimeout - settleIn)
 	}
-	return at.Add(-settleIn)
+	return at.Add(-max(0, min(settleIn, time.Until(at)/4)))
 }
 
 // Register registers a name for this node or one of its processes, and returns
@@ -286,9 +286,10 @@ func (r *Replica) Acked() map[string]uint64 {
 	return acked
 }
 
-// Inline names the methods that must be handled in the order in which they
-// came.
-func (r *Replica) Inline(method string) bool { return Ordered(method) }
+// Inline names the methods that are handled as they come: those that need their
+// order, and questions about names. They are one quick step, and must be answered
+// however many requests of the peer wait for something.
+func (r *Replica) Inline(method string) bool { return Ordered(method) || method == registry.AskMethod }
 
 // Handles reports whether a method is one of this package's.
 func Handles(method string) bool { return Params(method) != nil }

@@ -132,6 +132,23 @@ func TestDeadlines(t *testing.T) {
 	}, "n1", "n2")
 }
 
+// TestLittleTime is enough where all answer at once.
+func TestLittleTime(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		n1 := w.nodes["n1"]
+		for _, little := range []time.Duration{5 * time.Millisecond, 10 * time.Millisecond, settleIn} {
+			ctx, cancel := within(little)
+			_, _, err := n1.Register(ctx, registry.Register{Name: little.String()})
+			require.NoError(t, err)
+			cancel()
+			ctx, cancel = within(little)
+			_, err = n1.Lookup(ctx, little.String(), true)
+			require.NoError(t, err)
+			cancel()
+		}
+	}, "n1", "n2")
+}
+
 // TestAcknowledged waits for all, and names those that are missing.
 func TestAcknowledged(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
@@ -299,6 +316,7 @@ func TestGarbage(t *testing.T) {
 			replication.SnapshotMethod: `{"origin":"n1","position":{"incarnation":9,"seq":9},"last":true}`,
 			replication.PullMethod:     `{"origin":"n1","index":-1}`,
 			replication.FeedMethod:     `{"feed":"none"}`,
+			registry.AskMethod:         `{"names":7}`,
 		} {
 			_, err := n1.Handle(t.Context(), "n2", method, json.RawMessage(raw))
 			require.Error(t, err, method)
@@ -307,12 +325,12 @@ func TestGarbage(t *testing.T) {
 		}
 		require.Equal(t, before, n1.Digest())
 		_, err = n1.Handle(t.Context(), "n2", replication.PushMethod, json.RawMessage(
-			`{"incarnation":1,"changes":[{"seq":1,"table":"names","id":"x","row":{"name":"x","node":"n2","since":1,"value":`+deep(9_000)+`}}]}`))
+			`{"incarnation":1,"changes":[{"seq":1,"table":"names","id":"x","row":{"name":"x","node":"n2","since":1,"value":`+deep(memdb.MaxValueDepth)+`}}]}`))
 		require.NoError(t, err, "it can be read")
 		_, _, err = n1.Register(t.Context(), shop)
 		require.NoError(t, err, "and all goes on")
 		require.False(t, n1.Inline(replication.PullMethod))
-		require.False(t, n1.Inline(registry.AskMethod))
+		require.True(t, n1.Inline(registry.AskMethod))
 		require.True(t, n1.Inline(replication.PushMethod))
 	}, "n1", "n2")
 }

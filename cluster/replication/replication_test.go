@@ -719,6 +719,13 @@ func TestStrangeMessages(t *testing.T) {
 	require.NoError(t, err)
 	before := n.state()
 	at := memdb.Position{Incarnation: 2, Seq: 9}
+	claim := func(seq uint64, name, value string) memdb.Change {
+		raw, err := json.Marshal(memdb.Claim{Name: name, Node: "n2", Value: json.RawMessage(value), Stamp: 1, Since: seq})
+		require.NoError(t, err)
+		return memdb.Change{Seq: seq, Table: "names", ID: name, Row: raw}
+	}
+	push := func(c memdb.Change) *Push { return &Push{Incarnation: 2, From: 1, Changes: []memdb.Change{c}} }
+	large := `"` + strings.Repeat("x", memdb.MaxValueBytes) + `"`
 	for what, tc := range map[string]struct {
 		params any
 		kind   errs.Kind
@@ -728,6 +735,13 @@ func TestStrangeMessages(t *testing.T) {
 		"a row of another":                 {&Push{Incarnation: 2, From: 1, Changes: []memdb.Change{row(2, "n3")}}, errs.Forbidden},
 		"a row of ours":                    {&Push{Incarnation: 2, From: 1, Changes: []memdb.Change{row(2, "n1")}}, errs.Forbidden},
 		"out of order":                     {&Push{Incarnation: 2, From: 1, Changes: []memdb.Change{row(2, "n2"), row(2, "n2")}}, errs.BadParameter},
+		"a name with a byte 0":             {push(claim(2, "a\x00n1", "1")), errs.BadParameter},
+		"a name nobody can ask for":        {push(claim(2, "a\nb", "1")), errs.BadParameter},
+		"an over-long name":                {push(claim(2, strings.Repeat("x", 256), "1")), errs.BadParameter},
+		"a value over the limit":           {push(claim(2, "a", large)), errs.BadParameter},
+		"a value too deep":                 {push(claim(2, "a", strings.Repeat("[", 600)+strings.Repeat("]", 600))), errs.BadParameter},
+		"a deletion with a byte 0":         {push(memdb.Change{Seq: 2, Table: "sandboxes", ID: "x\x00n1", Deleted: true}), errs.BadParameter},
+		"a snapshot with such a claim":     {&Chunk{Origin: "n2", Position: at, Last: true, Rows: []memdb.Change{claim(0, "a", large)}}, errs.BadParameter},
 		"an incarnation that is over":      {&Push{Incarnation: 1, From: 1, Changes: []memdb.Change{row(2, "n2")}}, errs.Conflict},
 		"a snapshot of ours":               {&Chunk{Origin: "n1", Position: at, Last: true}, errs.Forbidden},
 		"a snapshot of a third":            {&Chunk{Origin: "n3", Position: at, Last: true}, errs.Forbidden},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
@@ -48,6 +49,20 @@ func TestNames(t *testing.T) {
 	require.Contains(t, s.ok("ps", "--name", "shop/printer"), pid)
 	require.Contains(t, s.ok("ps", "--name", "shop/cache"), "no processes")
 	require.Regexp(t, `name +shop/a, shop/printer`, s.ok("info", pid))
+
+	// A name may be waited for, longer than a command waits by itself.
+	s.fails(3, `nobody holds the name "shop/late"`, "registry", "lookup", "shop/late", "--wait-ms", "1")
+	s.fails(2, `parameter "wait_ms": must be at most 20000`, "registry", "lookup", "shop/late", "--wait-ms", "20001")
+	waited := make(chan result)
+	late := newShell(t)
+	late.env["GLASSBOX_ADDR"] = nodes[1].HTTP()
+	go func() { waited <- late.run("registry", "lookup", "shop/late", "--wait-ms", "20000") }()
+	s.ok("registry", "register", "shop/late", "1")
+	looked := <-waited
+	require.Zero(t, looked.code, looked.err)
+	require.Regexp(t, `(?s)^NAME +shop/late\nnode +n1\n`, looked.out)
+	s.ok("registry", "unregister", "shop/late")
+	require.Greater(t, (&app{}).patience("registry.lookup", map[string]json.RawMessage{"wait_ms": json.RawMessage("20000")}), 20*time.Second)
 
 	require.Equal(t, "unregistered\n", s.ok("registry", "unregister", "shop/printer"))
 	s.fails(3, `nobody holds the name "shop/printer"`, "registry", "lookup", "shop/printer")

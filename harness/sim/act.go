@@ -172,3 +172,30 @@ func resets(r *rand.Rand, nodes int) Act {
 	}
 	return a
 }
+
+// flapping is an act in which one link, or one node, goes up and down again and again
+// within seconds: sometimes too quickly to be noticed, sometimes for just so long that
+// the others begin to judge.
+func flapping(r *rand.Rand, nodes int) Act {
+	a := Act{Quiet: quiet}
+	order := r.Perm(nodes)
+	node, peer := nodeName(order[0]), nodeName(order[1])
+	down, up := harness.Fault{Action: harness.Kill, Node: node}, harness.Fault{Action: harness.Start, Node: node}
+	switch r.IntN(4) {
+	case 0:
+		down.Action, up.Action = harness.Freeze, harness.Thaw
+	case 1, 2:
+		down = harness.CutLink(node, peer, []harness.Direction{harness.Both, harness.In, harness.Out}[r.IntN(3)])
+		up = harness.Fault{Action: harness.Heal}
+	}
+	longest := []time.Duration{100 * time.Millisecond, time.Second, 3 * time.Second}[r.IntN(3)]
+	for range 3 + r.IntN(8) {
+		a.Length += time.Duration(1 + r.Int64N(int64(longest)))
+		a.Faults = append(a.Faults, Fault{a.Length, down})
+		a.Length += time.Duration(1 + r.Int64N(int64(longest)))
+		a.Faults = append(a.Faults, Fault{a.Length, up})
+	}
+	a.Length = max(a.Length, 2*time.Second)
+	a.Ops = ops(r, nodes, a.Length, 200)
+	return a
+}

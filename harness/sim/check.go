@@ -138,7 +138,13 @@ func (c *Cluster) checkKept(entries []*Entry) {
 		case e.Err == nil && e.Return != 0:
 			gone[key{e.Name, e.Claim.Node, e.Claim.Stamp}] = true
 		case e.kind() != errs.NotFound && e.kind() != errs.NodeUnavailable:
-			if at := e.Begun.Add(3 * opTimeout); at.After(unsure[e.Name]) { // it looks, asks the holder, and that one waits
+			at := e.Begun.Add(3 * opTimeout) // it looks, asks the holder, and that one waits
+			for _, p := range c.pauses {     // the holder, or this one, may have been frozen
+				if p[0].Before(at) && p[1].After(e.Begun) && p[1].Add(opTimeout).After(at) {
+					at = p[1].Add(opTimeout)
+				}
+			}
+			if at.After(unsure[e.Name]) {
 				unsure[e.Name] = at
 			}
 		}

@@ -31,6 +31,8 @@ type Cluster struct {
 	failed    int  // members declared dead
 	deaths    int  // members declared dead or left, or suspected
 	conflicts []registry.Event
+	pauses    [][2]time.Time                       // of any node, from when to when; what it was asked for meanwhile it did then
+	apart     map[[2]string]apart                  // how a node, the first, last saw another one
 	over      map[string]bool                      // the pids of processes that have ended
 	confirmed map[string]bool                      // the claims that were, by node and stamp
 	told      map[string]map[string]registry.Event // by node and life: the names it said it holds
@@ -46,7 +48,7 @@ func New(seed uint64, n int, preset string) (*Cluster, error) {
 	}
 	c := &Cluster{
 		world: simnet.New(seed, epoch), cfg: cfg, nodes: map[string]*node{},
-		told: map[string]map[string]registry.Event{}, heard: map[string]uint64{}, confirmed: map[string]bool{}, over: map[string]bool{},
+		told: map[string]map[string]registry.Event{}, heard: map[string]uint64{}, confirmed: map[string]bool{}, over: map[string]bool{}, apart: map[[2]string]apart{},
 	}
 	for i := range n {
 		c.names = append(c.names, fmt.Sprintf("n%d", i+1))
@@ -99,9 +101,17 @@ func (c *Cluster) member(n *node, e cluster.Event) {
 	if e.Type == cluster.MemberFailed {
 		c.failed++
 	}
+	pair := [2]string{n.name, e.Member}
+	c.apart[pair] = c.apart[pair].told(e.Type, c.world.Now(), c.cfg.DeadAfter)
 	if e.Type != cluster.MemberJoined && e.Type != cluster.MemberRecovered {
 		c.deaths++
 	}
+}
+
+// wereApart reports whether one of two nodes did not wait for the other, at any time
+// since.
+func (c *Cluster) wereApart(a, b string, since time.Time) bool {
+	return c.apart[[2]string{a, b}].at(c.world.Now(), since, c.cfg.DeadAfter) || c.apart[[2]string{b, a}].at(c.world.Now(), since, c.cfg.DeadAfter)
 }
 
 func (n *node) id() string { return fmt.Sprintf("%s#%d", n.name, n.life) }
@@ -132,6 +142,9 @@ func (n *node) onName(e registry.Event) {
 		winner, loser := memdb.Claimed{Claim: *e.Winner, Confirmed: true}, memdb.Claimed{Claim: e.Claim, Confirmed: true}
 		if !c.confirmed[claimKey(*e.Winner)] || !memdb.Better(winner, loser) {
 			c.broken("%s gives %q up to %s, which was not confirmed or is not better than its own %s", n.id(), e.Claim.Name, claimText(*e.Winner), claimText(e.Claim))
+		}
+		if since := time.UnixMicro(int64(min(e.Winner.Stamp, e.Claim.Stamp))); !c.wereApart(e.Claim.Node, e.Winner.Node, since) {
+			c.broken("%s gives %q up to %s, and neither node was without the other since %s", n.id(), e.Claim.Name, claimText(*e.Winner), since.Sub(epoch))
 		}
 	}
 }

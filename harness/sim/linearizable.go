@@ -32,7 +32,7 @@ func linearizable(entries []*Entry, before memdb.Claim) string {
 		last = max(last, e.Return, e.Call)
 	}
 	for i, e := range entries {
-		if e.Kind == Lookup || e.Return == 0 {
+		if e.Kind == Lookup || e.Return == 0 || e.Err != nil && errs.From(e.Err).Sure { // which did nothing
 			continue
 		}
 		returned := e.Return

@@ -119,6 +119,9 @@ func (c *Cluster) start(name string) *node {
 		}
 	}
 	c.nodes[name] = n
+	for _, other := range c.names {
+		c.apart[[2]string{name, other}] = apart{still: true}
+	}
 	cfg := c.membership(name)
 	cfg.Addr = n.addr
 	n.core = cluster.NewCore(cfg, n.now(), rand.New(rand.NewPCG(c.world.Rand.Uint64(), 0)))
@@ -501,6 +504,7 @@ func (n *node) freeze() {
 
 func (n *node) thaw(clockStoodStill bool) {
 	n.frozen, n.awake = false, n.c.world.Now()
+	n.c.pauses = append(n.c.pauses, [2]time.Time{n.frozeAt, n.awake})
 	if clockStoodStill {
 		n.behind += n.c.world.Now().Sub(n.frozeAt)
 	}

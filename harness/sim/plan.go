@@ -44,8 +44,9 @@ type Act struct {
 }
 
 // gentle reports whether connections are all that is broken, and one link at
-// most refuses new ones.
-func (a Act) gentle() bool {
+// most refuses new ones, about which others can be asked: alone with a peer, a node
+// takes two refusals for its death.
+func (a Act) gentle(nodes int) bool {
 	refused := map[harness.Link]bool{}
 	for _, f := range a.Faults {
 		switch {
@@ -55,7 +56,7 @@ func (a Act) gentle() bool {
 			return false
 		}
 	}
-	return len(refused) <= 1
+	return len(refused) == 0 || len(refused) == 1 && nodes > 2
 }
 
 // survivable reports whether no node is made to end, or to do nothing while it
@@ -175,17 +176,20 @@ func chance(r *rand.Rand, nodes int, whole bool) Act {
 		return joining(r, nodes)
 	case r.IntN(4) == 0:
 		return resets(r, nodes)
+	case r.IntN(4) == 0:
+		return flapping(r, nodes)
 	default:
 		length := time.Duration(4+r.IntN(8)) * time.Second
 		return Act{Length: length, Faults: faults(r, nodes, length), Ops: ops(r, nodes, length, 100), Quiet: quiet}
 	}
 }
 
-// bridged is an act in which two nodes cannot talk, and others reach both.
+// bridged is an act in which two nodes cannot talk, and others, if there are any,
+// reach both.
 func bridged(r *rand.Rand, nodes int) Act {
 	const known = 5 * time.Second
 	order := r.Perm(nodes)
-	a := Act{Bridged: true, Length: known + 3*time.Second, Ops: ops(r, nodes, 3*time.Second, 100), Quiet: quiet}
+	a := Act{Bridged: nodes > 2, Length: known + 3*time.Second, Ops: ops(r, nodes, 3*time.Second, 100), Quiet: quiet}
 	for i := range a.Ops {
 		a.Ops[i].At += known
 	}

@@ -59,7 +59,7 @@ func (c *Cluster) play(h *History, number int, act Act) (err error) {
 	c.log("== act %d, %s", number+1, map[bool]string{true: "nothing is broken", false: "with faults"}[act.Whole])
 	begun, first := c.world.Now(), len(h.Entries)
 	before := c.holders()
-	c.gentle = act.gentle()
+	c.gentle = act.gentle(len(c.names))
 	deaths, failed, conflicts := c.deaths, c.failed, len(c.conflicts)
 	for _, f := range act.Faults {
 		c.world.At(begun.Add(f.At), func() {
@@ -152,7 +152,9 @@ func (c *Cluster) holders() map[string]memdb.Claim {
 	return held
 }
 
-// Command is what repeats a run.
-func Command(seed uint64, nodes int) string {
-	return fmt.Sprintf("glassbox verify --target sim --scenario mixed --seed %d --nodes %d", seed, nodes)
+// Command is what repeats a mixed run.
+func Command(seed uint64, nodes int) string { return command(MixedScenario, seed, nodes) }
+
+func command(scenario string, seed uint64, nodes int) string {
+	return fmt.Sprintf("glassbox verify --target sim --scenario %s --seed %d --nodes %d", scenario, seed, nodes)
 }

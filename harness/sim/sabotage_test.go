@@ -35,25 +35,33 @@ func TestSabotage(t *testing.T) {
 		t.Run(rule, func(t *testing.T) {
 			sabotage.Rule = rule
 			defer func() { sabotage.Rule = "" }()
-			seed, why := caught(t)
+			seed, why := caught(t, func(seed uint64) Plan { return Mixed(seed, 3+int(seed%3)) })
 			require.NotEmpty(t, why, "%d seeds, and nobody noticed", *seeds)
 			t.Logf("seed %d: %s", seed, why)
 		})
 	}
+	// A conflict is excused only between nodes that were without each other, not by
+	// any fault elsewhere.
+	t.Run("ignore who knows a better claim, while a third is dead", func(t *testing.T) {
+		sabotage.Rule = "ignore who knows a better claim"
+		defer func() { sabotage.Rule = "" }()
+		seed, why := caught(t, thirdDead)
+		require.Contains(t, why, "neither node was without the other", "%d seeds", *seeds)
+		t.Logf("seed %d: %s", seed, why)
+	})
 }
 
 // caught returns the first seed with which a rule was seen broken. A core that
 // panics when its rules are broken is noticed too.
-func caught(t *testing.T) (seed uint64, why string) {
+func caught(t *testing.T, plan func(seed uint64) Plan) (seed uint64, why string) {
 	for seed := range *seeds {
-		nodes := 3 + int(seed%3)
 		func() {
 			defer func() {
 				if p := recover(); p != nil {
 					why = fmt.Sprint("panic: ", p)
 				}
 			}()
-			o, err := Run(Mixed(seed, nodes))
+			o, err := Run(plan(seed))
 			require.NoError(t, err)
 			if !o.Passed() {
 				why = o.Broken[0]

@@ -49,6 +49,7 @@ func RunScenario(s harness.Scenario, nodes int, seed uint64) (*harness.Report, e
 	failure := p.work()
 	return &harness.Report{
 		Scenario: s.Name, About: s.About, Target: harness.TargetSim, Nodes: nodes, Began: began.UTC(), Took: time.Since(began),
+		Repeat:  fmt.Sprintf("seed %d; its schedule is the scenario's own, and is not made smaller; repeat it: %s", seed, command(s.Name, seed, nodes)),
 		Failure: failure, Results: harness.Judge(s, harness.TargetSim, &p.h),
 	}, nil
 }

@@ -3,6 +3,7 @@ package sim
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"path/filepath"
 	"testing"
 	"time"
@@ -29,6 +30,45 @@ func TestVerify(t *testing.T) {
 		require.NoError(t, err)
 		require.True(t, passed, out.String())
 	}
+}
+
+// TestAFailingScenarioTellsItsSeed, and what repeats it: the same run with the same
+// figures.
+func TestAFailingScenarioTellsItsSeed(t *testing.T) {
+	s, err := harness.Find("kill")
+	require.NoError(t, err)
+	report, err := RunScenario(s, 0, 7)
+	require.NoError(t, err)
+	require.True(t, report.Passed())
+	require.NotContains(t, report.Text(), "--seed")
+	for i := range s.Objectives {
+		s.Objectives[i].Aims, s.Objectives[i].Least = map[harness.Target]float64{harness.TargetSim: -1}, false
+	}
+	for _, nodes := range []int{0, 5} {
+		report, err := RunScenario(s, nodes, 7)
+		require.NoError(t, err)
+		require.False(t, report.Passed())
+		for _, text := range []string{report.Text(), harness.Markdown([]*harness.Report{report})} {
+			require.Contains(t, text, fmt.Sprintf("glassbox verify --target sim --scenario kill --seed 7 --nodes %d\n", max(nodes, s.Nodes)))
+			require.Contains(t, text, "not made smaller")
+		}
+		again, err := RunScenario(s, nodes, 7)
+		require.NoError(t, err)
+		report.Took, again.Took = 0, 0
+		require.Equal(t, report.Text(), again.Text())
+	}
+}
+
+// TestVerifyTwoNodes: where nobody else can be asked, two refusals are a death.
+func TestVerifyTwoNodes(t *testing.T) {
+	var out bytes.Buffer
+	passed, err := Verify(t.Context(), harness.Verification{Scenario: MixedScenario, Runs: 60, Nodes: 2}, 1, &out, nil)
+	require.NoError(t, err)
+	require.True(t, passed, out.String())
+	refused := Act{Faults: []Fault{{0, harness.Fault{Action: harness.Reject, Link: harness.Link{Node: "n1", Peer: "n2"}}}}}
+	require.True(t, refused.gentle(3))
+	require.False(t, refused.gentle(2))
+	require.True(t, Act{Faults: []Fault{{0, harness.Fault{Action: harness.Drop}}}}.gentle(2))
 }
 
 func TestVerifyIsAskedWrong(t *testing.T) {

@@ -19,7 +19,10 @@ type Error struct {
 	// Unsure makes an error of a definite kind indefinite: the connection was
 	// lost after the request was sent, say.
 	Unsure bool
-	cause  error
+	// Sure makes an error of an indefinite kind definite: what ran out of time was
+	// not begun, say.
+	Sure  bool
+	cause error
 }
 
 // Fault is one fault of a document: where, as a JSON pointer (RFC 6901), and what.
@@ -59,7 +62,7 @@ func (e *Error) Is(target error) bool {
 }
 
 // Definite reports whether what was asked for certainly did not happen.
-func (e *Error) Definite() bool { return e.Kind.Property().Definite && !e.Unsure }
+func (e *Error) Definite() bool { return (e.Kind.Property().Definite || e.Sure) && !e.Unsure }
 
 // WithWhy returns a copy that tells the cause.
 func (e *Error) WithWhy(format string, args ...any) *Error {

@@ -73,4 +73,8 @@ func TestProblemKeepsEverythingOnTheWire(t *testing.T) {
 	lost.Unsure = true
 	require.False(t, lost.Definite())
 	require.False(t, ProblemOf(lost).Err().Definite(), "indefinite stays indefinite")
+	late := New(Timeout, "not begun")
+	late.Sure = true
+	require.True(t, late.Definite())
+	require.Equal(t, late, ProblemOf(late).Err(), "definite stays definite")
 }

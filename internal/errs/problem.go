@@ -29,6 +29,6 @@ func ProblemOf(err error) Problem {
 func (p Problem) Err() *Error {
 	return &Error{
 		Kind: p.Kind, Message: p.Detail, Param: p.Param, Node: p.Node, Why: p.Why, Faults: p.Faults,
-		Unsure: !p.Definite && p.Kind.Property().Definite,
+		Unsure: !p.Definite && p.Kind.Property().Definite, Sure: p.Definite && !p.Kind.Property().Definite,
 	}
 }

@@ -8,6 +8,9 @@ package jsontext
 import (
 	"bytes"
 	"encoding/json"
+	"strconv"
+	"unicode/utf16"
+	"unicode/utf8"
 )
 
 // SkipSpace returns the index of the first byte from i on that is no white
@@ -121,6 +124,38 @@ func Unquote(quoted []byte) string {
 		}
 	}
 	return string(quoted[1 : len(quoted)-1])
+}
+
+// Whole reports whether a string says which text it is: it is UTF-8, and has no
+// half of a surrogate pair. encoding/json reads each of those as U+FFFD, silently.
+func Whole(quoted []byte) bool {
+	if !utf8.Valid(quoted) {
+		return false
+	}
+	for i := 0; i < len(quoted); i++ {
+		if quoted[i] != '\\' {
+			continue
+		}
+		if i++; quoted[i] != 'u' {
+			continue
+		}
+		r := hex4(quoted[i+1:])
+		if i += 4; !utf16.IsSurrogate(r) {
+			continue
+		}
+		rest := quoted[i+1:]
+		if len(rest) < 6 || rest[0] != '\\' || rest[1] != 'u' || utf16.DecodeRune(r, hex4(rest[2:])) == utf8.RuneError {
+			return false
+		}
+		i += 6
+	}
+	return true
+}
+
+// hex4 reads four hexadecimal digits.
+func hex4(b []byte) rune {
+	n, _ := strconv.ParseUint(string(b[:4]), 16, 16) // it is valid
+	return rune(n)
 }
 
 // Marshal is json.Marshal without the escapes that make JSON safe inside HTML:

@@ -1,7 +1,9 @@
 package jsontext
 
 import (
+	"bytes"
 	"encoding/json"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -35,6 +37,35 @@ func FuzzScan(f *testing.F) {
 		require.Len(t, got, len(want))
 		for k, v := range want {
 			require.Equal(t, string(v), string(got[k]), "%q", k)
+		}
+	})
+}
+
+func TestWhole(t *testing.T) {
+	for text, whole := range map[string]bool{
+		`""`: true, `"ä\n\\ud800\u00e4"`: true, `"\ud83d\ude00"`: true, `"\uD83D\uDE00x"`: true, `"\ufffd"`: true, "\"\ufffd\"": true,
+		`"\ud800"`: false, `"a\ud800b"`: false, `"\ud800\n1234"`: false, `"\ud800\u0041"`: false, `"\ude00"`: false, `"\ude00\ud83d"`: false,
+		`"\ud83d\ude00\ud83d"`: false, `"\\\ud800"`: false, "\"\xff\"": false,
+	} {
+		require.True(t, json.Valid([]byte(text)), text)
+		require.Equal(t, whole, Whole([]byte(text)), text)
+	}
+}
+
+// FuzzWhole: a string is whole if encoding/json reads what it says.
+func FuzzWhole(f *testing.F) {
+	for _, seed := range []string{`"\ud83d\ude00"`, `"a\ud800b"`, `"\\ud800"`, `"\u00e4"`, "\"\xff\""} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var s string
+		if json.Unmarshal(b, &s) != nil || b[0] != '"' || b[len(b)-1] != '"' {
+			return
+		}
+		if !strings.ContainsRune(s, '\ufffd') {
+			require.True(t, Whole(b))
+		} else if !bytes.Contains(b, []byte("\ufffd")) && !bytes.Contains(bytes.ToLower(b), []byte(`\ufffd`)) {
+			require.False(t, Whole(b))
 		}
 	})
 }

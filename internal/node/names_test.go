@@ -1,10 +1,12 @@
 package node_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -15,6 +17,7 @@ import (
 	"github.com/glassbox-dev/glassbox/internal/errs"
 	"github.com/glassbox-dev/glassbox/internal/event"
 	"github.com/glassbox-dev/glassbox/internal/node/nodetest"
+	"github.com/glassbox-dev/glassbox/internal/op"
 	"github.com/glassbox-dev/glassbox/internal/operations"
 	"github.com/glassbox-dev/glassbox/memdb"
 )
@@ -73,6 +76,76 @@ func TestALookupMayWait(t *testing.T) {
 	register(t, nodes[1], params{"name": "other"})
 	register(t, nodes[1], params{"name": "late"})
 	require.Equal(t, "n2", (<-found).Holder.Node)
+}
+
+// invoke asks a node for something without HTTP.
+func invoke(ctx context.Context, t *testing.T, n *nodetest.Node, method string, p params) error {
+	t.Helper()
+	raw, err := json.Marshal(p)
+	require.NoError(t, err)
+	_, err = n.Table().Invoke(ctx, op.Request{Method: method, Params: raw})
+	return err
+}
+
+// TestLookupsThatWaitStarveNobody: more than a peer has workers for, and names are
+// still taken, refused, found and given up between the two nodes at once.
+func TestLookupsThatWaitStarveNobody(t *testing.T) {
+	nodes := nodetest.Start(t, 2)
+	register(t, nodes[1], params{"name": "held"})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	const waiters = 2500
+	ends := make(chan error, waiters)
+	for i := range waiters {
+		p := params{"name": fmt.Sprintf("never/%d", i), "wait_ms": 20_000, "node": "n2"}
+		go func() { ends <- invoke(ctx, t, nodes[0], "registry.lookup", p) }()
+	}
+	for range waiters - 512 {
+		err := <-ends
+		require.Equal(t, errs.RateLimited, errs.KindOf(err), "%v", err)
+		require.ErrorContains(t, err, "ask node n2 itself")
+	}
+	began := time.Now()
+	refused(t, errs.NameTaken, nodes[0], "registry.register", params{"name": "held"})
+	require.Equal(t, "n2", lookup(t, nodes[0], "held").Holder.Node)
+	nodetest.Call[any](t, nodes[0], "registry.unregister", params{"name": "held"})
+	require.True(t, register(t, nodes[0], params{"name": "held"}).Created)
+	require.Less(t, time.Since(began), 10*time.Second, "they wait for twice as long")
+	require.Empty(t, ends, "they wait still")
+	cancel()
+	for range 512 {
+		require.Error(t, <-ends)
+	}
+	// Who waited has made room.
+	require.Eventually(t, func() bool {
+		return errs.KindOf(nodes[0].Client().Call(t.Context(), "registry.lookup", params{"name": "never", "wait_ms": 1, "node": "n2"}, nil)) == errs.NotFound
+	}, 10*time.Second, 5*time.Millisecond)
+}
+
+// TestAWaitCutShort does not say that nobody holds the name.
+func TestAWaitCutShort(t *testing.T) {
+	nodes := nodetest.Start(t, 2)
+	for _, node := range []string{"n1", "n2"} {
+		err := refused(t, errs.Timeout, nodes[0], "registry.lookup", params{"name": "late", "wait_ms": 20_000, "timeout_ms": 30, "node": node})
+		require.False(t, err.Definite())
+	}
+	ends := make(chan error)
+	for _, n := range nodes { // asked of n2 itself, and by way of n1
+		go func() {
+			ends <- n.Client().Call(t.Context(), "registry.lookup", params{"name": "late", "wait_ms": 20_000, "node": "n2"}, nil)
+		}()
+	}
+	stacks := make([]byte, 4<<20)
+	begun := func() bool {
+		return strings.Count(string(stacks[:runtime.Stack(stacks, true)]), ".awaitName(") == len(nodes)
+	}
+	require.Eventually(t, begun, 10*time.Second, 5*time.Millisecond)
+	require.NoError(t, nodes[1].Stop())
+	for range nodes {
+		err := errs.From(<-ends)
+		require.NotEqual(t, errs.NotFound, err.Kind, "%v", err)
+		require.False(t, err.Kind == errs.NotReady && err.Definite(), "%v", err)
+	}
 }
 
 // TestANameIsOneForTheWholeCluster: what returned is seen by all at once,
@@ -210,6 +283,14 @@ func TestBadNames(t *testing.T) {
 		if name != "" { // no topic at all
 			require.Equal(t, "topic", refused(t, errs.BadParameter, n, "event.list", params{"topic": name}).Param)
 		}
+	}
+	for _, name := range []string{`"a\ud800b"`, "\"a\xffb\""} { // each of which encoding/json would read as another name
+		for _, p := range []string{`{"name":` + name + `}`, `{"name":` + name + `,"node":"n2"}`} {
+			_, err := n.Table().Invoke(t.Context(), op.Request{Method: "registry.register", Params: json.RawMessage(p)})
+			require.Equal(t, "name", errs.From(err).Param, "%v", err)
+		}
+		_, err := n.Table().Invoke(t.Context(), op.Request{Method: "pubsub.publish", Params: json.RawMessage(`{"message":1,"topic":` + name + `}`)})
+		require.Equal(t, "topic", errs.From(err).Param, "%v", err)
 	}
 	for _, value := range []any{strings.Repeat("x", 64<<10), nested(513), nested(9_990)} {
 		require.Equal(t, "value", refused(t, errs.BadParameter, n, "registry.register", params{"name": "a", "value": value}).Param)

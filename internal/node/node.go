@@ -257,7 +257,7 @@ func (n *Node) wire(secret, token []byte) error {
 	})
 	n.cluster, err = cluster.New(membership, cluster.Options{
 		Transport: rpc.TCP{}, Listener: n.rpcListener, Secret: secret, Replica: n.replica, Node: n,
-		Inline: n.replica.Inline, Client: server.ClientHandler(n.table, token),
+		Inline: n.replica.Inline, Waits: waits, Client: server.ClientHandler(n.table, token),
 		Breaker: breaker, OnEvent: n.onMember, RPC: rpc.Config{MaxMessage: n.cfg.MaxMessage}, Log: n.log,
 	})
 	return err

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 
@@ -58,6 +59,15 @@ func (r router) Forward(ctx context.Context, node string, f op.Forwarded) (json.
 		return nil, e
 	}
 	return result, nil
+}
+
+// waits reports whether a request of another node may wait for what need not come.
+func waits(method string, params json.RawMessage) bool {
+	if method != runMethod || !bytes.Contains(params, []byte("wait_ms")) && !bytes.Contains(params, []byte(`\u`)) {
+		return false // most: they need not be taken apart twice
+	}
+	f, err := op.DecodeForwarded(params)
+	return err == nil && f.Waits()
 }
 
 // Handle answers the other nodes: forwarded operations and replication.

@@ -233,7 +233,13 @@ func unmarshal(raw json.RawMessage, v reflect.Value) error {
 			*target = plain
 			return nil
 		}
-		return json.Unmarshal(raw, target)
+		if err := json.Unmarshal(raw, target); err != nil {
+			return err
+		}
+		if !jsontext.Whole(raw) {
+			return errors.New("has half of a surrogate pair, or a byte that is not UTF-8: it cannot be told which text is meant")
+		}
+		return nil
 	case *bool, *int, *int64, *uint64, *float64, *[]string:
 		return json.Unmarshal(raw, target)
 	default:

@@ -90,6 +90,19 @@ func DecodeForwarded(raw json.RawMessage) (Forwarded, error) {
 	return f, nil
 }
 
+// Waits reports whether the operation may wait for what need not come.
+func (f Forwarded) Waits() (waits bool) {
+	if len(f.Params) == 0 || f.Params[0] != '{' {
+		return false
+	}
+	jsontext.EachMember(f.Params, func(key, value []byte) {
+		if s := string(value); jsontext.Unquote(key) == waitParam && s != "0" && s != "null" {
+			waits = true
+		}
+	})
+	return waits
+}
+
 // Run runs an operation that another node forwarded to this one.
 func (t *Table) Run(ctx context.Context, f Forwarded) (json.RawMessage, error) {
 	o, err := t.Op(f.Method)

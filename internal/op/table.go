@@ -101,7 +101,7 @@ func (t *Table) Invoke(ctx context.Context, req Request) (result json.RawMessage
 // timeoutError says of a bare deadline which operation it was and how long it waited.
 func timeoutError(ctx context.Context, c *call, err error) error {
 	e := errs.From(err)
-	if e.Kind == errs.Timeout && ctx.Err() == context.DeadlineExceeded {
+	if e.Kind == errs.Timeout && !e.Definite() && ctx.Err() == context.DeadlineExceeded {
 		e = errs.New(errs.Timeout, "%s did not answer within %d ms; it may have happened all the same, "+
 			"look before you ask again, or ask with a larger timeout_ms", c.op.Name, c.timeout.Milliseconds()).WithWhy("%s", err)
 	}

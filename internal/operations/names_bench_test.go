@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -22,39 +23,7 @@ import (
 // the other without HTTP. Its profile is that of all three; TestPromisesOfNames
 // of package harness measures processes.
 func BenchmarkRegister(b *testing.B) {
-	b.Run("batches", func(b *testing.B) {
-		const batch = 100
-		nodes := nodetest.Start(b, 3)
-		transport := &http.Transport{MaxIdleConnsPerHost: 16}
-		defer transport.CloseIdleConnections()
-		client := http.Client{Transport: transport}
-		bodies := make(chan []byte, b.N/batch+1)
-		for from := 0; from < b.N; from += batch {
-			body := []byte("[")
-			for i := from; i < min(from+batch, b.N); i++ {
-				if i > from {
-					body = append(body, ',')
-				}
-				body = fmt.Appendf(body, `{"jsonrpc":"2.0","id":%d,"method":"registry.register","params":{"name":"bench/%06d","value":{"port":6379}}}`, i, i)
-			}
-			bodies <- append(body, ']')
-		}
-		b.ResetTimer()
-		started := time.Now()
-		rpctest.Spread(b, 16, len(bodies), func() error {
-			answer, err := client.Post("http://"+nodes[0].HTTP()+"/rpc", "application/json", bytes.NewReader(<-bodies))
-			if err != nil {
-				return err
-			}
-			defer answer.Body.Close()
-			raw, err := io.ReadAll(answer.Body)
-			if bytes.Contains(raw, []byte(`"error"`)) {
-				return fmt.Errorf("not registered: %.300s", raw)
-			}
-			return err
-		})
-		b.ReportMetric(float64(b.N)/time.Since(started).Seconds(), "registers/s")
-	})
+	b.Run("batches", func(b *testing.B) { registerBatches(b, nodetest.Start(b, 3)) })
 	b.Run("one", func(b *testing.B) {
 		table := nodetest.Start(b, 3)[0].Table()
 		b.ReportAllocs()
@@ -64,6 +33,64 @@ func BenchmarkRegister(b *testing.B) {
 			require.NoError(b, err)
 		}
 	})
+}
+
+// registerBatches registers b.N names in batches of a hundred over HTTP, by sixteen
+// callers.
+func registerBatches(b *testing.B, nodes []*nodetest.Node) {
+	const batch = 100
+	transport := &http.Transport{MaxIdleConnsPerHost: 16}
+	defer transport.CloseIdleConnections()
+	client := http.Client{Transport: transport}
+	bodies := make(chan []byte, b.N/batch+1)
+	for from := 0; from < b.N; from += batch {
+		body := []byte("[")
+		for i := from; i < min(from+batch, b.N); i++ {
+			if i > from {
+				body = append(body, ',')
+			}
+			body = fmt.Appendf(body, `{"jsonrpc":"2.0","id":%d,"method":"registry.register","params":{"name":"bench/%06d","value":{"port":6379}}}`, i, i)
+		}
+		bodies <- append(body, ']')
+	}
+	b.ResetTimer()
+	started := time.Now()
+	rpctest.Spread(b, 16, len(bodies), func() error {
+		answer, err := client.Post("http://"+nodes[0].HTTP()+"/rpc", "application/json", bytes.NewReader(<-bodies))
+		if err != nil {
+			return err
+		}
+		defer answer.Body.Close()
+		raw, err := io.ReadAll(answer.Body)
+		if bytes.Contains(raw, []byte(`"error"`)) {
+			return fmt.Errorf("not registered: %.300s", raw)
+		}
+		return err
+	})
+	b.ReportMetric(float64(b.N)/time.Since(started).Seconds(), "registers/s")
+}
+
+// BenchmarkRegisterBesideWaiters does so while a thousand lookups of the same node
+// wait for names that nobody registers: each looks again at every commit (ADR 5).
+func BenchmarkRegisterBesideWaiters(b *testing.B) {
+	for _, consistent := range []bool{false, true} {
+		b.Run(fmt.Sprintf("consistent=%t", consistent), func(b *testing.B) {
+			nodes := nodetest.Start(b, 3)
+			ctx, cancel := context.WithCancel(b.Context())
+			var waiters sync.WaitGroup
+			for i := range 1000 {
+				params := fmt.Appendf(nil, `{"name":"never/%d","wait_ms":20000,"timeout_ms":30000,"consistent":%t}`, i, consistent)
+				waiters.Go(func() {
+					for ctx.Err() == nil { // the wait may end before the benchmark does
+						_, _ = nodes[0].Table().Invoke(ctx, op.Request{Method: "registry.lookup", Params: params})
+					}
+				})
+			}
+			registerBatches(b, nodes)
+			cancel()
+			waiters.Wait()
+		})
+	}
 }
 
 // BenchmarkLookup measures lookups of another node's name over HTTP, sixteen

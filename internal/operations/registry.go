@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strconv"
 	"time"
@@ -165,7 +166,8 @@ func registryOps(d Deps) []*op.Op {
 				"on every lookup on every node finds it. While no member is missing a name has one holder. A name that is held with a pid goes with its " +
 				"process, any name with its node.\n\n" +
 				"The same holder may repeat it: that is a success with `created: false`, and 200 instead of 201 over REST. Another value is a `conflict`, " +
-				"unless `replace` is given. `name_taken` names the holder. After a `timeout` the claim is withdrawn; look who holds the name.",
+				"unless `replace` is given. Values are compared as text without white space: another order of members, `1.0` for `1` or an escape " +
+				"in place of a character is another value. `name_taken` names the holder. After a `timeout` the claim is withdrawn; look who holds the name.",
 			Errors: []errs.Kind{errs.NameTaken, errs.Conflict},
 			Examples: []op.Example{
 				{Summary: "a name of the node", Params: `{"name":"shop/cache","value":{"port":6379}}`, Volatile: []string{"registered"}},
@@ -177,7 +179,8 @@ func registryOps(d Deps) []*op.Op {
 			Command: "registry lookup NAME", Effect: op.Read, Runs: op.Anywhere,
 			Description: "Answered from what the node knows; it asks the holder only when it does not know yet whether the claim is confirmed. " +
 				"Such an answer may lag behind a write in flight, never behind one that returned. With `consistent` no two answers contradict each other, " +
-				"whoever is asked. With `wait_ms` a name that nobody holds yet is waited for.",
+				"whoever is asked. With `wait_ms` a name that nobody holds yet is waited for; a node lets another one have a bounded number " +
+				"of requests that wait, the rest are `rate_limited`.",
 			Errors: []errs.Kind{errs.NotFound},
 			Examples: []op.Example{
 				{Summary: "one", Params: `{"name":"shop/cache"}`, Volatile: []string{"registered"}},
@@ -242,8 +245,9 @@ func (d Deps) register(ctx context.Context, in RegisterParams) (Registered, erro
 	return Registered{nameOf(d.DB.View(), claim), changed && !replaced, replaced}, nil
 }
 
-// compact makes equal values equal texts, in memory of their own: what is kept
-// must not keep the request that it came in. Null is no value.
+// compact leaves out the white space, in memory of its own: what is kept must not
+// keep the request that it came in. Values are compared by this text. Null is no
+// value.
 func compact(value json.RawMessage) json.RawMessage {
 	var b bytes.Buffer
 	if len(value) == 0 || json.Compact(&b, value) != nil || b.String() == "null" {
@@ -266,23 +270,39 @@ func (d Deps) lookup(ctx context.Context, in LookupParams) (HeldName, error) {
 	return nameOf(d.DB.View(), claim), nil
 }
 
-// awaitName looks a name up until somebody holds it, or nobody did for as long as
-// is to be waited.
+// awaitName waits until somebody holds a name, or nobody did for as long as is to
+// be waited. While no claim to it is to be seen here nobody is asked.
 func (d Deps) awaitName(ctx context.Context, in LookupParams) (memdb.Claim, error) {
 	wait, cancel := context.WithTimeout(ctx, time.Duration(in.WaitMS)*time.Millisecond)
 	defer cancel()
 	for {
-		changed := d.DB.View().Changed() // before the lookup: nothing is missed between
-		claim, err := d.Names.Lookup(ctx, in.Name, in.Consistent)
-		if errs.KindOf(err) != errs.NotFound {
-			return claim, err
+		view := d.DB.View() // before it is looked at: nothing is missed between
+		if _, seen := view.Holder(in.Name); seen {
+			claim, err := d.Names.Lookup(ctx, in.Name, in.Consistent)
+			if errs.KindOf(err) != errs.NotFound {
+				return claim, err
+			}
 		}
 		select {
-		case <-changed:
+		case <-view.Changed():
 		case <-wait.Done():
-			return claim, err
+			if err := ctx.Err(); err != nil {
+				return memdb.Claim{}, cutShort(err, in.Name)
+			}
+			return d.Names.Lookup(ctx, in.Name, in.Consistent)
 		}
 	}
+}
+
+// cutShort is the error of a wait that has ended too early to say that nobody holds
+// the name.
+func cutShort(err error, name string) error {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return errs.Wrap(errs.Timeout, err, "timeout_ms was over before wait_ms, and nobody held the name %q yet", name)
+	}
+	e := errs.Wrap(errs.NotReady, err, "the wait for the name %q was cut short; ask again, or ask another node", name)
+	e.Unsure = true
+	return e
 }
 
 // unregister answers nothing: HTTP's 204.
