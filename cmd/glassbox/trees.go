@@ -40,7 +40,7 @@ func nodeText(v *view, n operations.TreeNode) string {
 		text = n.Strategy + "  " + text
 	}
 	if n.Restarts > 0 {
-		text += fmt.Sprintf("  restarted %d times", n.Restarts)
+		text += "  restarted " + times(n.Restarts)
 	}
 	return text
 }
@@ -81,3 +81,10 @@ func showCounts(v *view, c sandbox.Counts) {
 }
 
 func showChild(v *view, p memdb.Process) { v.linef("%s is %s as %s", p.Child, p.State, p.PID) }
+
+func times(n int) string {
+	if n == 1 {
+		return "once"
+	}
+	return fmt.Sprintf("%d times", n)
+}

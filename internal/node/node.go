@@ -237,7 +237,7 @@ func (n *Node) wire(secret, token []byte) error {
 	}
 	programs := exec.Config{
 		Node: n.cfg.Name, RequireIsolation: n.cfg.RequireIsolation, Ports: n.closedPorts, Protected: n.cfg.protected(),
-		FirstUser: first, Users: count,
+		FirstUser: first, Users: count, Open: len(token) == 0,
 	}
 	if err := programs.CheckIsolation(); err != nil {
 		return err

@@ -15,6 +15,8 @@ type Want struct {
 	Network string // host or none; "" is host
 	Mounts  []sandbox.Mount
 	Limits  sandbox.Limits
+	// Open says that the node's API asks for no token: who connects may do all.
+	Open bool
 }
 
 // Plan is how a program is to be confined.
@@ -76,6 +78,9 @@ func choose(m Machine, w Want) (string, error) {
 	case m.refuses(level) != "":
 		return "", errs.New(errs.Conflict, "isolation %q cannot be had on this node (%s): run it on another node, or with isolation %q, the strongest here",
 			level, m.refuses(level), m.Strongest())
+	case w.Open && !m.Has(OwnPorts) && w.Network == sandbox.NetworkHost && (demands(w.Level) || demands(w.Require)):
+		return "", errs.New(errs.Conflict, "isolation %q cannot be had on this node: a program could use its API, which asks for no token, "+
+			"and its ports cannot be closed to programs (%s): start the node with --token-file, or use network %q", level, m.Faults[OwnPorts], sandbox.NetworkNone)
 	case level != sandbox.IsolationNamespaces && slices.ContainsFunc(w.Mounts, moves):
 		return "", errs.New(errs.Conflict, "mounts need isolation %q, and the program would run with %q: %s", sandbox.IsolationNamespaces, level, m.because(w))
 	case w.Network == sandbox.NetworkNone && level == sandbox.IsolationNone:
@@ -85,6 +90,11 @@ func choose(m Machine, w Want) (string, error) {
 		return "", errs.New(errs.Conflict, "network %q cannot be had on this node: %s", w.Network, m.Faults[Network])
 	}
 	return level, nil
+}
+
+// demands reports whether a level is one that nothing may break out of.
+func demands(level string) bool {
+	return level == sandbox.IsolationProcess || level == sandbox.IsolationNamespaces
 }
 
 // moves reports whether a mount shows what is not there already: below namespaces a

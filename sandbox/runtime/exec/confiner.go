@@ -79,7 +79,7 @@ type program struct {
 
 // prepare decides how a task is confined and finds its program.
 func (c *confiner) prepare(task sandbox.Task) (program, error) {
-	want := isolation.Want{Level: task.Isolation, Require: c.cfg.RequireIsolation, Network: task.Network}
+	want := isolation.Want{Level: task.Isolation, Require: c.cfg.RequireIsolation, Network: task.Network, Open: c.cfg.Open}
 	if task.Limits != nil {
 		want.Limits = *task.Limits
 	}

@@ -26,6 +26,9 @@ type Config struct {
 	// Ports tells the node's own TCP ports, which confined programs cannot connect
 	// to; nil: there are none.
 	Ports func() []int
+	// Open says that the node's API asks for no token. Where Ports cannot be closed,
+	// programs that are to be confined are then refused.
+	Open bool
 	// Protected are the node's own files and folders, which no mount shows.
 	Protected []string
 	// FirstUser and Users are the range of users that a node that runs as root gives
