@@ -27,9 +27,10 @@ type Spec struct {
 	// Isolation is "auto", "none", "process" or "namespaces"; "" is auto, the
 	// strongest that the node has.
 	Isolation string `json:"isolation,omitempty"`
-	// Network is "host" or "none"; "" is host. None needs namespaces.
+	// Network is "host" or "none"; "" is host. None needs isolation.
 	Network string `json:"network,omitempty"`
-	// Mounts are folders of the host shown inside. They need namespaces.
+	// Mounts are folders of the host shown inside. They need namespaces, but those
+	// that show a folder where it is, to be read.
 	Mounts []Mount `json:"mounts,omitempty"`
 	// Placement says where it runs; nil is the node asked.
 	Placement *Placement `json:"placement,omitempty"`

@@ -36,7 +36,7 @@ func TestParseListsEveryFault(t *testing.T) {
 			{"id": "w/", "strategy": "one_for_none", "children": [{"id": "x"}, {"id": "x"}], "run": {"exec": ["true"]}, "limits": {}},
 			{"id": "e"}, 7
 		],
-		"isolation": "process", "network": "none", "failover": "majority", "placement": {"spread": true},
+		"isolation": "none", "network": "none", "failover": "majority", "placement": {"spread": true},
 		"mounts": [{"source": "x", "target": "/", "x/y~": 1}, {"source": "/a", "target": "/proc/1"}, {"source": "/a", "target": "/b"}, {"source": "/a", "target": "/b/"}]}`))
 	require.Equal(t, errs.BadSpec, errs.KindOf(err))
 	got := make(map[string]string)
@@ -51,7 +51,7 @@ func TestParseListsEveryFault(t *testing.T) {
 		"/children/2/id", "/children/2/run/exec/0", "/children/2/run/exec/1",
 		"/children/3/id", "/children/3/strategy", "/children/3/run", "/children/3/limits", "/children/3/children/0/run", "/children/3/children/1/id",
 		"/children/4/run", "/children/5",
-		"/network", "/mounts", "/mounts/0/x~1y~0", "/mounts/0/source", "/mounts/0/target", "/mounts/1/target", "/mounts/3/target",
+		"/network", "/mounts/0/x~1y~0", "/mounts/0/source", "/mounts/0/target", "/mounts/1/target", "/mounts/3/target",
 		"/placement/spread", "/failover",
 	} {
 		require.Contains(t, got, at)

@@ -40,21 +40,18 @@ func (s Spec) check(f *faults) {
 	s.checkChildren(f)
 	f.choice("/isolation", s.Isolation, []string{IsolationAuto, IsolationNone, IsolationProcess, IsolationNamespaces}, nil)
 	f.choice("/network", s.Network, []string{NetworkHost, NetworkNone}, []string{"private"})
-	s.checkNamespaces(f)
+	s.checkConfined(f)
 	if s.Placement != nil && s.Placement.Spread {
 		f.notYet("/placement/spread", "spreading")
 	}
 	f.choice("/failover", s.Failover, []string{FailoverAny, FailoverNone}, []string{"majority"})
 }
 
-// checkNamespaces checks what only namespaces can do.
-func (s Spec) checkNamespaces(f *faults) {
-	weak := s.Isolation == IsolationNone || s.Isolation == IsolationProcess
-	if s.Network == NetworkNone && weak {
-		f.add("/network", "%q needs namespaces, and isolation is %q: use %q or %q", s.Network, s.Isolation, IsolationNamespaces, IsolationAuto)
-	}
-	if len(s.Mounts) > 0 && weak {
-		f.add("/mounts", "need namespaces, and isolation is %q: use %q or %q", s.Isolation, IsolationNamespaces, IsolationAuto)
+// checkConfined checks what needs isolation. Whether mounts can be had is the
+// runtime's to say: those that show what is there already need none.
+func (s Spec) checkConfined(f *faults) {
+	if s.Network == NetworkNone && s.Isolation == IsolationNone {
+		f.add("/network", "%q needs isolation, and that is %q: use %q, %q or %q", s.Network, s.Isolation, IsolationProcess, IsolationNamespaces, IsolationAuto)
 	}
 	if len(s.Mounts) > maxMounts {
 		f.add("/mounts", "are %d and may be %d: mount a folder above them", len(s.Mounts), maxMounts)

@@ -38,9 +38,12 @@ func TestADay(t *testing.T) {
 	require.Equal(t, "n2 answers\n", s.ok("ping", "n2"))
 
 	// A program beside its spec, in YAML.
-	spec := write(t, "pair.yaml", "id: pair\nisolation: none\nlabels: {team: a}\nchildren:\n"+
+	spec := write(t, "pair.yaml", "id: pair\nlabels: {team: a}\nchildren:\n"+
 		"  - {id: hello, run: {exec: [./hello.sh]}, restart: temporary}\n  - {id: wait, run: {exec: [sleep, \"600\"]}}\n")
 	require.NoError(t, os.WriteFile(filepath.Join(filepath.Dir(spec), "hello.sh"), []byte("#!/bin/sh\nprintf 'hi\\033[31m\\n'; exec sleep 600\n"), 0o755))
+	// A node that runs as root gives the sandbox a user of its own, to whom this folder
+	// must be open.
+	require.NoError(t, os.Chmod(filepath.Dir(filepath.Dir(spec)), 0o755))
 	require.Equal(t, "pair is running on n2\n", s.ok("sandbox", "create", spec, "--node", "n2"))
 	require.Contains(t, s.ok("sandbox", "list", "--label", "team=a"), "pair")
 	require.Contains(t, s.ok("sandbox", "list", "--label", "team=b"), "no sandboxes")

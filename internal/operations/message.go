@@ -121,12 +121,17 @@ func (d Deps) recipient(text string) (string, error) {
 	if node, ok := sandbox.NodeOfPID(text); ok && d.knownNode(node) == nil {
 		return text, nil
 	}
-	holder, ok := d.DB.View().Holder(text)
-	switch {
-	case !ok || !holder.Confirmed:
+	view := d.DB.View()
+	claim, ok := view.Holder(text)
+	if !ok || !claim.Confirmed {
 		return "", errs.New(errs.NotFound, "%q is no pid and no registered name; process.list and registry.list show which there are", text)
-	case holder.PID == "":
+	}
+	switch holder := nameOf(view, claim.Claim).Holder; {
+	case holder.PID != "":
+		return holder.PID, nil
+	case holder.Child != "":
+		return "", errs.New(errs.NotFound, "child %q of sandbox %q, which holds the name %q, has no process now; try again", holder.Child, holder.Sandbox, text)
+	default:
 		return "", errs.New(errs.Conflict, "the name %q is held by node %s, and by no process: only a process takes messages", text, holder.Node)
 	}
-	return holder.PID, nil
 }

@@ -1,6 +1,8 @@
 package isolation
 
 import (
+	"slices"
+
 	"github.com/glassbox-dev/glassbox/internal/errs"
 	"github.com/glassbox-dev/glassbox/memdb"
 	"github.com/glassbox-dev/glassbox/sandbox"
@@ -74,7 +76,7 @@ func choose(m Machine, w Want) (string, error) {
 	case m.refuses(level) != "":
 		return "", errs.New(errs.Conflict, "isolation %q cannot be had on this node (%s): run it on another node, or with isolation %q, the strongest here",
 			level, m.refuses(level), m.Strongest())
-	case len(w.Mounts) > 0 && level != sandbox.IsolationNamespaces:
+	case level != sandbox.IsolationNamespaces && slices.ContainsFunc(w.Mounts, moves):
 		return "", errs.New(errs.Conflict, "mounts need isolation %q, and the program would run with %q: %s", sandbox.IsolationNamespaces, level, m.because(w))
 	case w.Network == sandbox.NetworkNone && level == sandbox.IsolationNone:
 		return "", errs.New(errs.Conflict, "network %q needs isolation %q or more, and the program would run with %q: %s",
@@ -84,6 +86,10 @@ func choose(m Machine, w Want) (string, error) {
 	}
 	return level, nil
 }
+
+// moves reports whether a mount shows what is not there already: below namespaces a
+// program sees the machine's own files, to be read, where they are.
+func moves(m sandbox.Mount) bool { return m.Source != m.Target || !m.ReadOnly }
 
 // because says why the level is no stronger, and what to do.
 func (m Machine) because(w Want) string {
