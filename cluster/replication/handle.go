@@ -130,13 +130,16 @@ func (c *Core) takePublication(from string, p Publication) (*Heard, error) {
 		return nil, errs.New(errs.BadParameter, "node %s sent the feed %q, which is not known here; the nodes may be of different versions", from, p.Feed)
 	}
 	key := [2]string{p.Feed, from}
-	h, known := c.heard[key]
+	h, met := c.heard[key]
 	if h.incarnation > p.Incarnation {
 		return nil, errs.New(errs.Conflict, "incarnation %d of node %s is over, the %s of %d are known", p.Incarnation, from, p.Feed, h.incarnation)
 	}
-	known = known && h.incarnation == p.Incarnation
-	if !known {
-		h = hearing{p.Incarnation, p.From}
+	known := met // one that was reborn while we were here begins with its first entry
+	if h.incarnation != p.Incarnation {
+		h = hearing{incarnation: p.Incarnation}
+		if !met {
+			h.seq = p.From // and one that is new to us with what is to come
+		}
 		c.heard[key] = h
 	}
 	if len(p.Entries) == 0 && p.Missed == 0 {

@@ -253,8 +253,9 @@ func (l *link) sendChunk() {
 	})
 }
 
-// sendFeed brings the peer what is new in a feed. A peer that knows none of this
-// incarnation begins with what is to come.
+// sendFeed brings the peer what is new in a feed. A peer to which this node is new
+// begins with what is to come, one that knew a former incarnation with the first
+// entry of this one.
 func (l *link) sendFeed(f *feedLane) {
 	feed := l.c.cfg.Feeds[f.name]
 	if f.probed && feed.Last() <= f.after {

@@ -17,6 +17,11 @@ type Rlimit struct {
 // 100 ms period.
 const minCPUs = 0.01
 
+// DefaultPids is how many processes and threads the programs of a confined sandbox
+// may have together if their spec says nothing: more than any service has, and too
+// few to take the machine's process ids from the others.
+const DefaultPids = 4096
+
 // possible says which limit there cannot be.
 func possible(l sandbox.Limits) error {
 	switch {
@@ -49,5 +54,8 @@ func (p *Plan) bound(m Machine, w Want) {
 				p.Rlimits = append(p.Rlimits, Rlimit{unix.RLIMIT_NPROC, uint64(w.Limits.Pids)})
 			}
 		}
+	}
+	if w.Limits.Pids == 0 && (p.Drop || p.Level == sandbox.IsolationNamespaces) {
+		p.Rlimits = append(p.Rlimits, Rlimit{unix.RLIMIT_NPROC, DefaultPids})
 	}
 }

@@ -27,7 +27,7 @@ func (g *guardian) startConfined(p packet) {
 	if found, err := readProc(l.pid); err == nil { // it cannot be gone: only we reap it
 		root = found.identity
 	}
-	t := &guarded{id: p.ID, root: root, brand: b, dying: g.ending, starting: true}
+	t := &guarded{id: p.ID, root: root, brand: b, dying: g.ending, starting: true, group: p.Confine.anyGroup(), user: p.Confine.User}
 	g.trees[p.ID] = t
 	g.forest.plant(p.ID, root)
 	plan := p.Confine.Shim

@@ -6,8 +6,10 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"syscall"
 	"time"
 
@@ -155,6 +157,8 @@ type guarded struct {
 	leftovers int       // killed after the root had ended
 
 	// Of a confined program only. The root may be bubblewrap.
+	group     string   // one of its cgroups; "" is none
+	user      int      // that it alone and others of its sandbox have; 0 is none
 	starting  bool     // the program does not run yet, or that is not known
 	payload   identity // the program itself
 	payloadFD int      // of the program, -1 is none
@@ -312,9 +316,16 @@ func (g *guardian) start(p packet) {
 	g.tell(message{Op: opStarted, ID: p.ID, OSPID: root.PID, Birth: root.Birth, Brand: b})
 }
 
-// shown tells the tree that a process shows to be of: by its brand, or else by
-// the mark in its environment, which it could have changed.
+// shown tells the tree that a process shows to be of. A program cannot leave its
+// cgroup or its user, but its brand and the mark in its environment it can change:
+// those are asked for last.
 func (g *guardian) shown(p proc) string {
+	if tree := g.grouped(p.PID); tree != "" {
+		return tree
+	}
+	if tree := g.owning(p.PID); tree != "" {
+		return tree
+	}
 	if b := readBrand(p.PID); b != unbranded {
 		for _, t := range g.trees {
 			if t.brand == b {
@@ -323,6 +334,41 @@ func (g *guardian) shown(p proc) string {
 		}
 	}
 	return readMark(p.PID)
+}
+
+// grouped is the tree whose cgroup a process is in; "" for none.
+func (g *guardian) grouped(pid int) string {
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+	if err != nil {
+		return ""
+	}
+	for line := range strings.Lines(string(raw)) { // 4:memory:/glassbox-n1-…/n1.…
+		_, path, _ := strings.Cut(strings.TrimSpace(line), ":/")
+		if t := g.trees[filepath.Base(path)]; t != nil && t.group != "" && filepath.Base(filepath.Dir(t.group)) == filepath.Base(filepath.Dir(path)) {
+			return t.id
+		}
+	}
+	return ""
+}
+
+// owning is the one tree whose user a process has; "" if there is none, or there are
+// several.
+func (g *guardian) owning(pid int) string {
+	var status unix.Stat_t
+	if unix.Stat(fmt.Sprintf("/proc/%d", pid), &status) != nil || status.Uid == 0 {
+		return ""
+	}
+	owner := ""
+	for _, t := range g.trees {
+		if t.user != int(status.Uid) {
+			continue
+		}
+		if owner != "" {
+			return ""
+		}
+		owner = t.id
+	}
+	return owner
 }
 
 func (g *guardian) fork(p *packet) (identity, error) {

@@ -28,6 +28,14 @@ type confinement struct {
 	Shim   shimPlan   `json:"shim"`
 }
 
+// anyGroup is one of its cgroups; "" if it has none.
+func (c *confinement) anyGroup() string {
+	if c.Group == "" && len(c.Groups) > 0 {
+		return c.Groups[0]
+	}
+	return c.Group
+}
+
 // launched is a shim on its way to its program.
 type launched struct {
 	pid    int           // of what was forked: bubblewrap or the shim itself

@@ -33,16 +33,6 @@ func childless() bool {
 	return errors.Is(err, unix.ECHILD)
 }
 
-// rooted returns the tree whose root has the pid.
-func (g *guardian) rooted(pid int) *guarded {
-	for _, t := range g.trees {
-		if t.root.PID == pid {
-			return t
-		}
-	}
-	return nil
-}
-
 // urgent reports that a sweep is due at once.
 func (g *guardian) urgent() bool { return g.pace == 0 && g.busy() }
 
@@ -75,13 +65,12 @@ func (g *guardian) wait() time.Duration {
 func (g *guardian) sweep() {
 	for again := true; again; {
 		g.swept = time.Now()
-		t, err := readBelow(g.forest.keeper)
+		t, err := g.look()
 		if err != nil {
 			g.complain(err)
 			g.pace = sweepSlowly
 			return
 		}
-		g.reap(t)
 		g.forget(t)
 		c := g.forest.count(t)
 		blocked := g.watch(c.strays)
@@ -134,7 +123,7 @@ func (g *guardian) killAny(c census) bool {
 		return false
 	}
 	all := freezeAndKill(func() []victim {
-		t, err := readBelow(g.forest.keeper)
+		t, err := g.look()
 		if err != nil {
 			return nil // the next sweep reports it
 		}
@@ -250,14 +239,45 @@ func (g *guardian) report(t *guarded) {
 	g.tell(m)
 }
 
-// reap takes the ended children away, except roots.
-func (g *guardian) reap(t table) {
-	for pid, p := range t {
-		if p.dead && p.parent == g.forest.keeper && g.rooted(pid) == nil {
+// look takes a snapshot of what is below the guardian.
+func (g *guardian) look() (table, error) {
+	g.reap()
+	return readBelow(g.forest.keeper)
+}
+
+// reap takes the ended children away, except roots. It does not look at them
+// first: whoever forks daemons that end at once leaves thousands of them here, and
+// a look at each would take longer than it takes to fork the next.
+func (g *guardian) reap() {
+	pids, err := childrenOf(g.forest.keeper)
+	if err != nil {
+		pids = g.allChildren()
+	}
+	roots := make(map[int]bool, len(g.trees))
+	for _, t := range g.trees {
+		roots[t.root.PID] = true
+	}
+	for _, pid := range pids {
+		if !roots[pid] {
 			var status unix.WaitStatus
 			_, _ = unix.Wait4(pid, &status, unix.WNOHANG, nil)
 		}
 	}
+}
+
+// allChildren is childrenOf for a kernel without lists of children.
+func (g *guardian) allChildren() []int {
+	t, err := readTable()
+	if err != nil {
+		return nil // the look that follows reports it
+	}
+	var pids []int
+	for pid, p := range t {
+		if p.parent == g.forest.keeper {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
 }
 
 // tellElusive tells the node which members it could not find by itself, should
