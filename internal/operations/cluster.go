@@ -53,6 +53,11 @@ func clusterOps(d Deps) []*op.Op {
 				Summary: "with figures", Params: `{"include_metrics":true}`, Volatile: []string{"metrics", "operations"},
 			}},
 		}, d.health, op.Merge(mergeHealth)),
+		op.Define(op.Spec{
+			Name: "cluster.topology", Summary: "Show the nodes, what is on them and how one of them reaches the others", Method: http.MethodGet,
+			Path: "/cluster/topology", Command: "topology", Effect: op.Read, Runs: op.Anywhere,
+			Examples: []op.Example{{Summary: "this node's view", Params: `{}`, Volatile: []string{"rtt_us"}}},
+		}, d.topology),
 	}
 }
 

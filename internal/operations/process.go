@@ -24,19 +24,23 @@ type ProcessListParams struct {
 	Type    string `json:"type" enum:"worker,supervisor" doc:"only those of this type"`
 	Name    string `json:"name" doc:"only the one that holds this name"`
 	Sort    string `json:"sort" enum:"node,sandbox,started" default:"node" doc:"order of the list"`
+	Details bool   `json:"include_details" doc:"ask the nodes what each process uses now"`
 	pageParams
 }
 
 // ProcessList is a page of processes.
 type ProcessList struct {
-	Processes []Process `json:"processes"`
-	Next      string    `json:"next,omitempty"`
+	Processes []Process      `json:"processes"`
+	Next      string         `json:"next,omitempty"`
+	Errors    []op.NodeError `json:"errors,omitempty"` // of nodes that did not tell details
 }
 
 // Process is a process and the names that it holds.
 type Process struct {
 	memdb.Process          // its name is the first of them
 	Names         []string `json:"names,omitempty"` // all of them, sorted
+	// Stats are there while a worker runs, where they were asked for.
+	Stats *sandbox.Stats `json:"stats,omitempty"`
 }
 
 // ProcessParams names a process.
@@ -82,7 +86,8 @@ func processOps(d Deps) []*op.Op {
 		op.Define(op.Spec{
 			Name: "process.list", Summary: "List the processes of all nodes", Method: http.MethodGet, Path: "/cluster/processes",
 			Command: "ps", Effect: op.Read, Runs: op.Anywhere,
-			Description: "Answered from the rows that every node replicates to all others. Processes of dead nodes are gone, and not listed.",
+			Description: "Answered from the rows that every node replicates to all others; with `include_details` the nodes are asked what each process " +
+				"uses, and `errors` names those that did not answer. Processes of dead nodes are gone, and not listed.",
 			Examples: []op.Example{
 				{Summary: "those of a sandbox", Params: `{"sandbox":"pair"}`, Volatile: []string{"pid", "os_pid", "started"}},
 				{Summary: "the one with a name", Params: `{"name":"shop/printer"}`, Volatile: []string{"pid", "os_pid", "started"}},
@@ -123,9 +128,7 @@ func processOps(d Deps) []*op.Op {
 
 // ProcessInfo is what the node that runs a process knows of it.
 type ProcessInfo struct {
-	Process
-	// Stats are there while a worker runs.
-	Stats *sandbox.Stats `json:"stats,omitempty"`
+	Process // with Stats
 	// Output is what was printed in the slot, which a supervisor has none of.
 	Output *sandbox.OutputCounts `json:"output,omitempty"`
 }
@@ -175,7 +178,7 @@ const sortableTime = "2006-01-02T15:04:05.000000000"
 
 func key(parts ...string) string { return strings.Join(parts, "\x00") }
 
-func (d Deps) listProcesses(_ context.Context, in ProcessListParams) (ProcessList, error) {
+func (d Deps) listProcesses(ctx context.Context, in ProcessListParams) (ProcessList, error) {
 	if err := d.knownNode(in.Node); err != nil {
 		return ProcessList{}, err
 	}
@@ -191,7 +194,11 @@ func (d Deps) listProcesses(_ context.Context, in ProcessListParams) (ProcessLis
 	order := processKeys[in.Sort]
 	sortBy(rows, order)
 	items, next := page(rows, order, in.pageParams)
-	return ProcessList{d.named(items), next}, nil
+	list := ProcessList{Processes: d.named(items), Next: next}
+	if in.Details {
+		list.Errors = d.detail(ctx, list.Processes)
+	}
+	return list, nil
 }
 
 // holds reports whether a process, or the slot that it is in, has a claim.
