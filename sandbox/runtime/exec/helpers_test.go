@@ -39,9 +39,10 @@ func eventually(t *testing.T, what string, f func() bool) {
 }
 
 // guardianCommand is the test binary as guardian. Under -race a program
-// sleeps for a second before it exits, if it is not told otherwise.
+// sleeps for a second before it exits, if it is not told otherwise. What it covers
+// goes where `make cover` wants it.
 func guardianCommand() []string {
-	return []string{"/usr/bin/env", "GORACE=atexit_sleep_ms=0", os.Args[0], "guardian"}
+	return []string{"/usr/bin/env", "GORACE=atexit_sleep_ms=0", "GOCOVERDIR=" + os.Getenv("GLASSBOX_COVER_DIR"), os.Args[0], "guardian"}
 }
 
 // startRuntime runs a runtime until the test ends.
