@@ -15,6 +15,8 @@ type member interface {
 	supervisor.Child
 	id() string
 	at() *place
+	// child is its part of the spec, with defaults.
+	child() Child
 	// childSpec is the member as its supervisor sees it.
 	childSpec() supervisor.ChildSpec
 	// ended records the end of its newest process, which it returns.
@@ -50,7 +52,7 @@ type branch struct {
 
 // newBranch makes a supervisor and all that is below it. Its spec is valid.
 func newBranch(t *tree, path string, spec Child) *branch {
-	b := &branch{place: place{tree: t, path: path, kind: memdb.Supervisor}, spec: spec}
+	b := &branch{place: newPlace(t, path, memdb.Supervisor), spec: spec}
 	b.self = b
 	for _, child := range spec.Children {
 		b.static = append(b.static, b.newMember(child))
@@ -95,8 +97,9 @@ func (b *branch) options() supervisor.Options {
 	}
 }
 
-func (b *branch) id() string { return b.spec.ID }
-func (b *branch) at() *place { return &b.place }
+func (b *branch) id() string   { return b.spec.ID }
+func (b *branch) child() Child { return b.spec }
+func (b *branch) at() *place   { return &b.place }
 
 func (b *branch) childSpec() supervisor.ChildSpec {
 	return supervisor.ChildSpec{

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/glassbox-dev/glassbox/internal/errs"
 	"github.com/glassbox-dev/glassbox/memdb"
@@ -39,20 +40,19 @@ func (m *Manager) StartChild(ctx context.Context, pid string, spec Child) (memdb
 		var failed *supervisor.StartError
 		if errors.As(err, &failed) {
 			b.delist(added)
-			return memdb.Process{}, startFault(failed)
+			return memdb.Process{}, childFault(spec, failed)
 		}
 		return memdb.Process{}, err
 	}
 	return added.at().current(), nil
 }
 
-// startFault is the error of a child that could not be started, and so was not
-// added, or stays as it was.
-func startFault(failed *supervisor.StartError) error {
-	cause := errs.From(failed.Err)
-	e := errs.Wrap(errs.Conflict, failed.Err, "child %q could not be started", failed.Child)
-	if cause.Kind == errs.BadSpec {
-		e.Kind, e.Faults = errs.BadSpec, cause.Faults
+// childFault is the error of a child that could not be started, and so was not
+// added, or stays as it was. Its pointers are those of the child alone.
+func childFault(spec Child, failed *supervisor.StartError) error {
+	e := startFault([]Child{spec}, failed, "child %q could not be started", failed.Child)
+	for i := range e.Faults {
+		e.Faults[i].Pointer = strings.TrimPrefix(e.Faults[i].Pointer, pointer("children", 0))
 	}
 	return e
 }
@@ -105,8 +105,8 @@ func (m *Manager) RestartChild(ctx context.Context, pid, child string) (memdb.Pr
 	}
 	if _, err := sup.RestartChild(ctx, child); err != nil {
 		var failed *supervisor.StartError
-		if errors.As(err, &failed) {
-			return memdb.Process{}, startFault(failed)
+		if one := b.member(child); one != nil && errors.As(err, &failed) {
+			return memdb.Process{}, childFault(one.child(), failed)
 		}
 		return memdb.Process{}, err
 	}

@@ -2,6 +2,8 @@ package sandbox
 
 import (
 	"encoding/json"
+	"slices"
+	"strings"
 
 	"github.com/glassbox-dev/glassbox/internal/errs"
 )
@@ -30,14 +32,13 @@ func parse(raw []byte, what string, read, check func(*faults)) error {
 	}
 	var f, more faults
 	read(&f)
-	// What could not be read is left out, and is not to be told a second time.
-	told := make(map[string]bool)
-	for _, fault := range f.list {
-		told[fault.Pointer] = true
-	}
+	// What could not be read is left out: nothing more is to be told of it.
+	known := f.list
 	check(&more)
 	for _, fault := range more.list {
-		if !told[fault.Pointer] {
+		if !slices.ContainsFunc(known, func(k errs.Fault) bool {
+			return fault.Pointer == k.Pointer || strings.HasPrefix(fault.Pointer, k.Pointer+"/")
+		}) {
 			f.list = append(f.list, fault)
 		}
 	}

@@ -22,7 +22,7 @@ type place struct {
 	kind memdb.ProcessType
 
 	mu     sync.Mutex
-	row    memdb.Process // of the newest process; zero before the first
+	row    memdb.Process // of the newest process; without a pid and a state before the first
 	killer string        // who asked for the newest one's end, and why
 	past   []ended       // newest last, without the newest process
 }
@@ -32,6 +32,12 @@ type ended struct {
 	pid string
 	why string
 	at  time.Time
+}
+
+func newPlace(t *tree, path string, kind memdb.ProcessType) place {
+	return place{tree: t, path: path, kind: kind, row: memdb.Process{
+		Node: t.m.cfg.Node, Sandbox: t.spec.ID, Child: path, Type: kind,
+	}}
 }
 
 // begin stores the row of the place's next process instead of the last one's, and
@@ -53,7 +59,7 @@ func (p *place) begin(reset func()) (row, previous memdb.Process) {
 	p.row = memdb.Process{
 		PID: pid, Node: m.cfg.Node, Sandbox: p.tree.spec.ID, Child: p.path, Type: p.kind,
 		State: memdb.ProcessStarting, Started: m.now(), Restarts: restarts,
-		Isolation: memdb.Isolation{Level: IsolationNone}, Exit: previous.Exit,
+		Exit: previous.Exit,
 	}
 	p.killer = ""
 	reset()

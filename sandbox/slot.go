@@ -26,8 +26,9 @@ type slot struct {
 	named bool          // the slot holds its name
 }
 
-func (s *slot) id() string { return s.spec.ID }
-func (s *slot) at() *place { return &s.place }
+func (s *slot) id() string   { return s.spec.ID }
+func (s *slot) child() Child { return s.spec }
+func (s *slot) at() *place   { return &s.place }
 
 // close ends the slot for those who follow its log.
 func (s *slot) close() { s.log.Close() }
@@ -42,7 +43,7 @@ func (s *slot) childSpec() supervisor.ChildSpec {
 }
 
 func newSlot(t *tree, path string, spec Child) *slot {
-	s := &slot{place: place{tree: t, path: path, kind: memdb.Worker}, spec: spec, log: NewLog(0, 0)}
+	s := &slot{place: newPlace(t, path, memdb.Worker), spec: spec, log: NewLog(0, 0)}
 	s.self = s
 	return s
 }

@@ -58,6 +58,7 @@ func TestParseListsEveryFault(t *testing.T) {
 		require.Contains(t, err.Error(), at)
 	}
 	require.Contains(t, got["/failover"], "not in this version yet")
+	require.NotContains(t, got, "/children/5/id", "nothing more is told of what could not be read")
 }
 
 // TestParseTrees: supervisors below supervisors have bounds, and their defaults.

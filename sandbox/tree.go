@@ -305,15 +305,32 @@ func (t *tree) started(ctx context.Context, l *life) (memdb.Sandbox, error) {
 // startFault is the error of a create whose first start failed. It is not
 // definite: the failed sandbox is there.
 func (t *tree) startFault(failure error) error {
-	e := errs.Wrap(errs.Conflict, failure, "sandbox %q could not be started", t.spec.ID)
-	if at, cause, found := programAt(t.spec.Children, failure); found && at != "" && cause.Kind == errs.BadSpec {
-		e.Kind, e.Faults = errs.BadSpec, cause.Faults
-		if len(e.Faults) == 0 {
-			e.Faults = []errs.Fault{{Pointer: at + "/run", Message: cause.Message}}
-		}
-	}
+	e := startFault(t.spec.Children, failure, "sandbox %q could not be started", t.spec.ID)
 	e.Unsure = true
 	return e.WithWhy("%s; the failed sandbox stays visible until it is destroyed", failure)
+}
+
+// startFault is the error of children of which one could not be started. Where the
+// spec is to blame, its program or its name, it tells with a JSON pointer which.
+func startFault(children []Child, failure error, format string, args ...any) *errs.Error {
+	e := errs.Wrap(errs.Conflict, failure, format, args...)
+	at, cause, found := programAt(children, failure)
+	if !found || at == "" {
+		return e
+	}
+	switch cause.Kind {
+	case errs.BadSpec:
+		at += "/run"
+	case errs.NameTaken:
+		at += "/name"
+	default:
+		return e
+	}
+	e.Kind, e.Faults = cause.Kind, cause.Faults
+	if len(e.Faults) == 0 {
+		e.Faults = []errs.Fault{{Pointer: at, Message: cause.Message}}
+	}
+	return e
 }
 
 // programAt follows the errors of supervisors down to the child that could not be

@@ -96,6 +96,8 @@ func TestEscalation(t *testing.T) {
 		require.Equal(t, errs.BadSpec, errs.KindOf(err))
 		require.Contains(t, errs.From(err).Faults[0].Pointer, "/children/1/children/0/run")
 		require.Equal(t, []string{" failed 0", "c0 exited 0", "w failed 0", "w/c0 failed 0"}, w.paths(t, "shop"))
+		never := w.Trees("shop")[0].Children[1].Children[1].Process
+		require.Equal(t, memdb.Process{Node: "n1", Sandbox: "shop", Child: "w/c1", Type: memdb.Worker}, never, "it has not been started")
 	})
 }
 
@@ -115,6 +117,9 @@ func TestDynamicChildren(t *testing.T) {
 		require.Equal(t, errs.AlreadyExists, errs.KindOf(err))
 		_, err = w.StartChild(ctx, inner, child("y", "absent", ""))
 		require.Equal(t, errs.BadSpec, errs.KindOf(err))
+		require.Equal(t, "/run", errs.From(err).Faults[0].Pointer)
+		_, err = w.StartChild(ctx, inner, sandbox.Child{ID: "y", Children: []sandbox.Child{child("z", "absent", "")}})
+		require.Equal(t, "/children/0/run", errs.From(err).Faults[0].Pointer)
 		_, err = w.StartChild(ctx, inner, child("Y", "", ""))
 		require.Len(t, errs.From(err).Faults, 2)
 		_, err = w.StartChild(ctx, row.PID, child("y", "live", ""))

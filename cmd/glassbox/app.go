@@ -55,9 +55,9 @@ func (a *app) fail(err error) int {
 		for _, fault := range e.Faults {
 			fmt.Fprintf(a.err, "  %s: %s\n", fault.Pointer, fault.Message)
 		}
-		return e.Kind.Property().Exit
+	} else {
+		fmt.Fprintln(a.err, "glassbox:", message(err))
 	}
-	fmt.Fprintln(a.err, "glassbox:", message(err))
 	if e.Why != "" {
 		fmt.Fprintln(a.err, "  why:", e.Why)
 	}

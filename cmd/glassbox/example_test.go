@@ -36,6 +36,6 @@ func TestTheExample(t *testing.T) {
 	counts(`the count is 1\n(?s:.*)the count is 2\n`)
 	s.ok("kill", field(t, s.ok("ps"), "counting", 0))
 	counts(`rest_for_one restarts it with another child\n(?s:.*)the count is 1\n`)
-	require.Regexp(t, `epmd  running  \S+\n.*counting  running  \S+  restarted once\n.*asking  running  \S+  restarted once\n`, s.ok("tree"))
+	require.Regexp(t, `epmd  running  \S+  \w+\n.*counting  running  \S+  \w+  restarted once\n.*asking  running  \S+  \w+  restarted once\n`, s.ok("tree"))
 	require.Equal(t, "destroyed\n", s.ok("sandbox", "destroy", "counter"))
 }

@@ -35,9 +35,15 @@ func (v *view) branches(nodes []operations.TreeNode, indent string) {
 
 // nodeText is one process on a line.
 func nodeText(v *view, n operations.TreeNode) string {
-	text := string(n.State) + "  " + n.PID
+	text := "not started"
+	if n.State != "" {
+		text = string(n.State) + "  " + n.PID
+	}
 	if n.Strategy != "" {
 		text = n.Strategy + "  " + text
+	}
+	if n.Isolation != "" {
+		text += "  " + n.Isolation
 	}
 	if n.Restarts > 0 {
 		text += "  restarted " + times(n.Restarts)

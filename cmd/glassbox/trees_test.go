@@ -28,10 +28,10 @@ children:
 `
 	s.ok("sandbox", "create", "-", "--node", "n2")
 	require.Regexp(t, `^shop on n2  one_for_one  running  n2\.\S+
-├─ cache  running  n2\.\S+
+├─ cache  running  n2\.\S+  \w+
 └─ workers  rest_for_one  running  n2\.\S+
-   ├─ a  running  n2\.\S+
-   └─ b  running  n2\.\S+
+   ├─ a  running  n2\.\S+  \w+
+   └─ b  running  n2\.\S+  \w+
 $`, s.ok("tree"))
 	require.Equal(t, 1, strings.Count(s.ok("tree", "--include-children=false"), "\n"))
 	require.Equal(t, 3, strings.Count(s.ok("tree", "--max-depth", "1"), "\n"))

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -51,7 +52,11 @@ func Open(dir, name string) (*Disk, error) {
 		return nil, errs.Wrap(errs.BadParameter, err, "the data folder %s cannot be made; choose another with --data-dir", dir)
 	}
 	file := filepath.Join(dir, File)
-	db, err := bbolt.Open(file, 0o600, &bbolt.Options{Timeout: lockTimeout})
+	var db *bbolt.DB
+	err := guarded(func() (err error) {
+		db, err = bbolt.Open(file, 0o600, &bbolt.Options{Timeout: lockTimeout})
+		return err
+	})
 	switch {
 	case errors.Is(err, bolterrors.ErrTimeout):
 		return nil, errs.New(errs.Conflict, "another process has the data folder %s open; end it, or give this node a folder of its own with --data-dir", dir)
@@ -59,10 +64,28 @@ func Open(dir, name string) (*Disk, error) {
 		return nil, errs.Wrap(errs.BadParameter, err, "%s cannot be read; restore it from a copy, or choose another folder with --data-dir", file)
 	}
 	d := &Disk{db}
-	if err := d.begin(dir, name); err != nil {
+	switch err := guarded(func() error { return d.begin(dir, name) }); {
+	case errors.Is(err, errDamaged): // what bbolt holds now cannot be let go
+		return nil, errs.Wrap(errs.BadParameter, err, "%s cannot be read; restore it from a copy, or choose another folder with --data-dir", file)
+	case err != nil:
 		return nil, errors.Join(err, db.Close())
 	}
 	return d, nil
+}
+
+// errDamaged says that bbolt met what it never wrote.
+var errDamaged = errors.New("it is damaged")
+
+// guarded turns the panics of bbolt over a damaged file, and the faults of reading one
+// that was cut short, into errors.
+func guarded(f func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %v", errDamaged, p)
+		}
+	}()
+	return f()
 }
 
 // begin makes what is missing and checks whose the folder is.
@@ -138,21 +161,28 @@ func (d *Disk) fault(err error) error {
 	return errs.Wrap(errs.Internal, err, "%s cannot be written; see whether the disk is full or broken", d.db.Path())
 }
 
-// Load returns what the folder has, sorted by uid.
-func (d *Disk) Load() (kept []memdb.Sandbox, decrees []memdb.Destroyed, err error) {
-	err = d.db.View(func(tx *bbolt.Tx) error {
-		return errors.Join(each(tx, sandboxes, &kept), each(tx, destroyed, &decrees))
+// Load returns what the folder has, sorted by uid. A sandbox that cannot be read is
+// left where it is and told in unread; a decree that cannot be is an error, since what
+// was destroyed could come back.
+func (d *Disk) Load() (kept []memdb.Sandbox, decrees []memdb.Destroyed, unread []error, err error) {
+	err = guarded(func() error {
+		return d.db.View(func(tx *bbolt.Tx) error {
+			unread = each(tx, sandboxes, &kept)
+			return errors.Join(each(tx, destroyed, &decrees)...)
+		})
 	})
-	return kept, decrees, err
+	return kept, decrees, unread, err
 }
 
-func each[R any](tx *bbolt.Tx, bucket []byte, list *[]R) error {
-	return tx.Bucket(bucket).ForEach(func(uid, raw []byte) error {
+func each[R any](tx *bbolt.Tx, bucket []byte, list *[]R) (unread []error) {
+	_ = tx.Bucket(bucket).ForEach(func(uid, raw []byte) error { // which returns no error of its own
 		var row R
 		if err := json.Unmarshal(raw, &row); err != nil {
-			return fmt.Errorf("%s %s in %s cannot be read: %w", bucket, uid, tx.DB().Path(), err)
+			unread = append(unread, fmt.Errorf("%s %s in %s cannot be read: %w", bucket, uid, tx.DB().Path(), err))
+			return nil
 		}
 		*list = append(*list, row)
 		return nil
 	})
+	return unread
 }

@@ -62,7 +62,7 @@ func TestEveryWriteIsThere(t *testing.T) {
 			require.NoError(t, os.Mkdir(copied, 0o700))
 			require.NoError(t, os.WriteFile(filepath.Join(copied, disk.File), raw, 0o600))
 			again := open(t, copied)
-			rows, copies, err := again.Load()
+			rows, copies, _, err := again.Load()
 			require.NoError(t, err)
 			require.NoError(t, again.Close())
 			require.Len(t, rows, len(kept))
@@ -101,4 +101,41 @@ func TestRefusals(t *testing.T) {
 	_, err = disk.Open(filepath.Join(file, "below"), "n1")
 	require.Equal(t, errs.BadParameter, errs.KindOf(err))
 	require.ErrorContains(t, err, "choose another with --data-dir")
+}
+
+// TestDamage: a file that was cut short, or has garbage in it, is a sentence and not
+// the end of the process; one sandbox that cannot be read keeps nobody from the others.
+func TestDamage(t *testing.T) {
+	whole := t.TempDir()
+	d := open(t, whole)
+	for i := range 200 {
+		require.NoError(t, d.PutSandbox(memdb.Sandbox{UID: fmt.Sprint("u", i), Spec: json.RawMessage(`{"id":"shop"}`)}))
+	}
+	require.NoError(t, d.Close())
+	raw, err := os.ReadFile(filepath.Join(whole, disk.File))
+	require.NoError(t, err)
+	page := os.Getpagesize()
+	garbage := func(from, to int) []byte {
+		broken := append([]byte(nil), raw...)
+		for i := from; i < min(to, len(broken)); i++ {
+			broken[i] = 0xa5
+		}
+		return broken
+	}
+	for what, broken := range map[string][]byte{
+		"cut short":        raw[:2*page+100],
+		"garbage":          garbage(2*page, len(raw)),
+		"garbage freelist": garbage(2*page, 3*page),
+		"all garbage":      garbage(0, len(raw)),
+	} {
+		t.Run(what, func(t *testing.T) {
+			dir := t.TempDir()
+			require.NoError(t, os.WriteFile(filepath.Join(dir, disk.File), broken, 0o600))
+			d, err := disk.Open(dir, "n1")
+			if err == nil { // what is damaged is met later
+				_, _, _, err = d.Load()
+			}
+			require.Error(t, err)
+		})
+	}
 }

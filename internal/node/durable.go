@@ -84,9 +84,12 @@ func (n *Node) restore(m cluster.Config) (sandbox.Restored, error) {
 		return restored, nil
 	}
 	n.decrees.keep, n.decrees.forget = n.disk.PutDestroyed, n.disk.DropDestroyed
-	kept, copies, err := n.disk.Load()
+	kept, copies, unread, err := n.disk.Load()
 	if err != nil {
-		return restored, errs.Wrap(errs.BadParameter, err, "the data folder %s cannot be read", n.cfg.DataDir)
+		return restored, errs.Wrap(errs.BadParameter, err, "the data folder %s cannot be read; restore it from a copy, or choose another with --data-dir", n.cfg.DataDir)
+	}
+	for _, fault := range unread {
+		n.log.Error("a kept sandbox cannot be read, it is left on the disk and not started", "err", fault)
 	}
 	restored.Rows = kept
 	_, err = n.db.Update(func(tx *memdb.Tx) error {

@@ -42,15 +42,16 @@ type SupervisorTreeParams struct {
 
 // TreeNode is a process in a supervision tree and what is below it.
 type TreeNode struct {
-	PID      string              `json:"pid"`
-	Child    string              `json:"child"` // the ids of the child and of the supervisors above it; "" is the root
-	Type     memdb.ProcessType   `json:"type"`
-	State    memdb.ProcessState  `json:"state"`
-	Restarts int                 `json:"restarts"`
-	Strategy string              `json:"strategy,omitempty"` // of a supervisor
-	Process  *memdb.Process      `json:"process,omitempty"`
-	Details  *sandbox.Supervisor `json:"supervisor,omitempty"`
-	Children TreeNodes           `json:"children,omitempty"` // in the order of their start
+	PID       string              `json:"pid"`
+	Child     string              `json:"child"` // the ids of the child and of the supervisors above it; "" is the root
+	Type      memdb.ProcessType   `json:"type"`
+	State     memdb.ProcessState  `json:"state"` // "" is not started yet
+	Restarts  int                 `json:"restarts"`
+	Isolation string              `json:"isolation,omitempty"` // of a program that runs or ran
+	Strategy  string              `json:"strategy,omitempty"`  // of a supervisor
+	Process   *memdb.Process      `json:"process,omitempty"`
+	Details   *sandbox.Supervisor `json:"supervisor,omitempty"`
+	Children  TreeNodes           `json:"children,omitempty"` // in the order of their start
 }
 
 // TreeNodes are what is below a supervisor.
@@ -204,7 +205,7 @@ func (d Deps) listSupervisors(_ context.Context, in SupervisorListParams) (Super
 	list := SupervisorList{Supervisors: []SupervisorRow{}}
 	var add func(n sandbox.Node)
 	add = func(n sandbox.Node) {
-		if n.Supervisor == nil {
+		if n.Supervisor == nil || n.Process.PID == "" { // a program, or not started yet
 			return
 		}
 		row := SupervisorRow{Process: n.Process, Supervisor: *n.Supervisor}
@@ -248,6 +249,7 @@ func (d Deps) supervisionTrees(_ context.Context, in SupervisorTreeParams) (Supe
 func treeNode(n sandbox.Node, depth int, details bool) TreeNode {
 	node := TreeNode{
 		PID: n.Process.PID, Child: n.Process.Child, Type: n.Process.Type, State: n.Process.State, Restarts: n.Process.Restarts,
+		Isolation: n.Process.Level,
 	}
 	if n.Supervisor != nil {
 		node.Strategy = n.Supervisor.Strategy

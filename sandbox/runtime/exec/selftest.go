@@ -52,7 +52,8 @@ func selfTest(user int) isolation.Machine {
 		m.Faults[isolation.UID] = "the node does not run as root: its programs have its own user"
 		user = 0
 	}
-	work, err := os.MkdirTemp("", "glassbox-selftest-*")
+	sweepSelfTests()
+	work, err := os.MkdirTemp("", selfTestFolder)
 	if err != nil {
 		m.Faults[isolation.WorkFolder] = err.Error()
 		work = ""
@@ -124,6 +125,19 @@ func selfTest(user int) isolation.Machine {
 		m.Faults[isolation.Network] = noNetErr.Error()
 	}
 	return m
+}
+
+// selfTestFolder is where self-tests try to write.
+const selfTestFolder = "glassbox-selftest-*"
+
+// sweepSelfTests removes the folders of nodes that were killed while they tested.
+func sweepSelfTests() {
+	old, _ := filepath.Glob(filepath.Join(os.TempDir(), selfTestFolder)) // the pattern is well formed
+	for _, folder := range old {
+		if info, err := os.Stat(folder); err == nil && time.Since(info.ModTime()) > 2*selfTestTime {
+			_ = os.RemoveAll(folder) // of another user's it cannot
+		}
+	}
 }
 
 // try confines the shim itself, which reports what holds it.
