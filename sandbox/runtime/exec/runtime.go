@@ -231,7 +231,7 @@ func (r *Runtime) startWith(ctx context.Context, l *link, task sandbox.Task, pro
 	p, err := l.start(ctx, task, message{
 		Op: opStart, ID: task.PID, Path: prog.path, Argv: argv, Env: env, Dir: prog.dir, Confine: confine, held: held,
 	})
-	if err != nil {
+	if err != nil && !held.stuck.Load() {
 		held.release() // nothing of it runs
 	}
 	return p, err
