@@ -358,7 +358,7 @@ func TestMounts(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "in"), []byte("inside\n"), 0o644))
 	task := sandbox.Task{
 		PID: newID(), Exec: []string{"/data/tool"}, Log: sandbox.NewLog(0, 0),
-		Mounts: []sandbox.Mount{{Source: dir, Target: "/data", ReadOnly: true}, {Source: dir, Target: "/out"}},
+		Mounts: []sandbox.Mount{{Source: dir, Target: "/data", ReadOnly: true}, {Source: dir, Target: "/out"}, {Source: dir, Target: "/var/tmp/deep/down"}},
 	}
 	exit(t, start(t, r, task))
 	got := strings.Join(lines(t, task.Log), "\n")
