@@ -155,7 +155,7 @@ func (c *confiner) confine(h *holdings, id, owner string, p program) (*confineme
 	if p.plan.Level == sandbox.IsolationNamespaces {
 		network = sandbox.NetworkHost // what there is, is its own
 		f.Bwrap = append([]string{c.bwrap}, isolation.Bubblewrap(c.system, p.plan, c.cfg.tmpMB(), c.hidden, c.machine.OldBubblewrap)...)
-	} else if err := c.restrictFiles(f, h, id); err != nil {
+	} else if err := c.restrictFiles(f, h, id, p.plan.Mounts); err != nil {
 		return nil, err
 	}
 	f.Shim.Filter, err = filterFor(network)
@@ -166,8 +166,12 @@ func (c *confiner) confine(h *holdings, id, owner string, p program) (*confineme
 // has a user of its own the rules are the same for all, and the users keep their
 // work folders apart; else each program gets rules, and with them the cost of a
 // layer, see grantPorts.
-func (c *confiner) restrictFiles(f *confinement, h *holdings, id string) error {
+// The mounts are folders that may be read where they are.
+func (c *confiner) restrictFiles(f *confinement, h *holdings, id string, mounts []sandbox.Mount) error {
 	files := c.systemFiles()
+	for _, m := range mounts {
+		files = append(files, fileRule{m.Source, mayRun})
+	}
 	if c.work != "" {
 		var err error
 		if h.work, err = newWork(c.work, id, f.User); err != nil {
@@ -176,10 +180,12 @@ func (c *confiner) restrictFiles(f *confinement, h *holdings, id string) error {
 	}
 	every := ^uint64(0)
 	switch {
-	case f.User != 0 && h.work != "":
+	case f.User != 0 && h.work != "" && len(mounts) == 0:
 		f.Files = append(files, fileRule{c.work, every})
 	case h.work != "":
 		f.Shim.Rules = rules{Files: append(files, fileRule{h.work, every}), Scope: f.Scope}
+	case len(mounts) > 0:
+		f.Shim.Rules = rules{Files: files, Scope: f.Scope}
 	default:
 		f.Files = files
 	}

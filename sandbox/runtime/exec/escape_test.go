@@ -407,3 +407,28 @@ func TestUsers(t *testing.T) {
 	require.NotEqual(t, a, b)
 	require.NotEqual(t, "0", a)
 }
+
+// TestMountsOfWhatIsThere: a folder that is shown where it is, to be read, can be had
+// at every level, and nothing beside it.
+func TestMountsOfWhatIsThere(t *testing.T) {
+	r := startRuntime(t, exec.Config{})
+	dir := t.TempDir()
+	for up := dir; up != os.TempDir(); up = filepath.Dir(up) {
+		require.NoError(t, os.Chmod(up, 0o777))
+	}
+	shown, beside := filepath.Join(dir, "shown"), filepath.Join(dir, "beside")
+	require.NoError(t, os.Mkdir(shown, 0o755))
+	require.NoError(t, os.WriteFile(beside, []byte("beside"), 0o644))
+	require.NoError(t, os.WriteFile(filepath.Join(shown, "tool"), []byte("#!/bin/sh\necho runs; cat "+beside+"; echo x >"+shown+"/new\n"), 0o755))
+	for _, level := range confinedLevels {
+		t.Run(level, func(t *testing.T) {
+			need(t, r, asked[level]...)
+			task := sandbox.Task{
+				PID: newID(), Exec: []string{filepath.Join(shown, "tool")}, Log: sandbox.NewLog(0, 0), Isolation: level, Sandbox: newID(),
+				Mounts: []sandbox.Mount{{Source: shown, Target: shown, ReadOnly: true}},
+			}
+			require.Equal(t, "runs", said(t, r, task))
+			require.NoFileExists(t, filepath.Join(shown, "new"))
+		})
+	}
+}
