@@ -38,7 +38,6 @@ func (m *Manager) StartChild(ctx context.Context, pid string, spec Child) (memdb
 	if _, err = sup.StartChild(ctx, as); err != nil {
 		var failed *supervisor.StartError
 		if errors.As(err, &failed) {
-			b.delist(added)
 			return memdb.Process{}, startFault(failed)
 		}
 		return memdb.Process{}, err

@@ -103,6 +103,13 @@ func (m *Manager) Run(ctx context.Context) error {
 	return nil
 }
 
+// running is Run's context, which has been given one.
+func (m *Manager) running() context.Context {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.ctx
+}
+
 // goTask runs f so that Run waits for it; false if Run does not run.
 // The caller holds mu.
 func (m *Manager) goTask(f func()) bool {

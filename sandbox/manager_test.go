@@ -125,15 +125,16 @@ func (p *fakeProcess) Kill(context.Context) error {
 type world struct {
 	*sandbox.Manager
 	store  *rows
+	names  *board
 	events []string
 }
 
 func inBubble(t *testing.T, test func(t *testing.T, w *world)) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{store: &rows{sandboxes: map[string]memdb.Sandbox{}, processes: map[string]memdb.Process{}}}
+		w := &world{store: &rows{sandboxes: map[string]memdb.Sandbox{}, processes: map[string]memdb.Process{}}, names: newBoard()}
 		var mu sync.Mutex
 		w.Manager = sandbox.NewManager(sandbox.Config{
-			Node: "n1", Incarnation: func() uint64 { return 35 }, Runtime: &fakeRuntime{}, Store: w.store,
+			Node: "n1", Incarnation: func() uint64 { return 35 }, Runtime: &fakeRuntime{}, Store: w.store, Names: w.names,
 			MaxSandboxes: 3, MaxProcesses: 20,
 			OnEvent: func(e sandbox.Event) {
 				mu.Lock()

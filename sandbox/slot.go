@@ -57,8 +57,7 @@ func (s *slot) Start(ctx context.Context) (supervisor.Instance, error) {
 		}
 	})
 	if err := s.takeName(ctx); err != nil {
-		s.startFailed(ctx, err)
-		return nil, err
+		return nil, s.startFailed(ctx, err)
 	}
 	talk := s.conversation(row.PID)
 	proc, err := s.tree.m.cfg.Runtime.Start(ctx, Task{
@@ -67,8 +66,7 @@ func (s *slot) Start(ctx context.Context) (supervisor.Instance, error) {
 		Mounts: s.tree.spec.Mounts, Limits: s.spec.Limits,
 	})
 	if err != nil {
-		s.startFailed(ctx, err)
-		return nil, err
+		return nil, s.startFailed(ctx, err)
 	}
 	if talk != nil {
 		talk.Open(proc.Stdin())
@@ -83,16 +81,18 @@ func (s *slot) Start(ctx context.Context) (supervisor.Instance, error) {
 	return instance{proc: proc, slot: s}, nil
 }
 
-// startFailed records that the newest process never ran. If it was to be
-// stopped while it started, that is no failure.
-func (s *slot) startFailed(ctx context.Context, err error) {
+// startFailed records that the newest process never ran, and returns why. If it was
+// to be stopped while it started, that is no failure.
+func (s *slot) startFailed(ctx context.Context, err error) error {
 	state, exit := memdb.ProcessFailed, memdb.Exit{Cause: memdb.CauseStartFailed, Code: 127, Detail: brief(err.Error())}
 	if ctx.Err() != nil {
 		state, exit = memdb.ProcessExited, memdb.Exit{Cause: memdb.CauseKilled, Code: 137, Signal: "SIGKILL", By: "its supervisor, while it started"}
+		err = s.tree.stoppedStart()
 	}
 	exit.At = s.tree.m.now()
 	s.say("ended: %s", describe(&exit))
 	s.over(state, exit)
+	return err
 }
 
 // ended records the end of the newest process.

@@ -41,13 +41,14 @@ type tree struct {
 	failure error  // why the present life's start failed, or the row was refused
 	why     string // of the destruction; "" while there is none
 	history []memdb.Process
-	dropped []member // not shown any more, but their logs can be read; oldest first
+	dropped []member                 // not shown any more, but their logs can be read; oldest first
+	leaving map[string]chan struct{} // names that are being given up; closed when that is over
 }
 
 func newTree(m *Manager, spec Spec) *tree {
 	t := &tree{
 		m: m, spec: spec, uid: rand.Text(), life: newLife(""),
-		destroyed: make(chan struct{}), stored: make(chan struct{}), gone: make(chan struct{}),
+		destroyed: make(chan struct{}), stored: make(chan struct{}), gone: make(chan struct{}), leaving: make(map[string]chan struct{}),
 	}
 	raw, _ := jsontext.Marshal(spec) // a validated spec has nothing that cannot be encoded
 	t.row = memdb.Sandbox{
@@ -129,7 +130,11 @@ func (t *tree) observe(b *branch, e supervisor.Event) {
 			b.forget(m)
 		}
 	case supervisor.ChildStartFailed:
-		t.remember(b.member(e.Child).at().current())
+		m := b.member(e.Child)
+		t.remember(m.at().current())
+		if !e.Restart && !b.ofSpec(m) { // it was to be added, and is not
+			b.delist(m)
+		}
 	case supervisor.ChildStopping:
 		b.member(e.Child).at().stopping(t.stopping(b))
 	case supervisor.AllRunning:
@@ -339,13 +344,7 @@ func (t *tree) drop(members ...member) {
 		m.each(func(m member) {
 			m.at().erase()
 			m.close()
-			t.m.mu.Lock()
-			t.m.goTask(func() {
-				ctx, cancel := context.WithTimeout(context.Background(), claimTimeout)
-				defer cancel()
-				releaseName(ctx, m)
-			})
-			t.m.mu.Unlock()
+			t.releaseName(m, "its child is no more")
 			t.mu.Lock()
 			t.dropped = append(t.dropped, m)
 			var oldest member
