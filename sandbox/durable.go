@@ -78,10 +78,11 @@ const (
 
 // Destroy decrees that a sandbox is to be no more, and when every live member has
 // made that its own stops the sandbox, its children in reverse order and with their
-// shutdown times, and forgets it. It returns nil only when nothing of it is left.
+// shutdown times, and forgets it; by says who wants it. It returns nil only when
+// nothing of it is left.
 // When ctx ends first the destruction goes on. Kinds: not_found, timeout, not_ready
 // (the node is stopping), internal (the system does not let all of it end).
-func (m *Manager) Destroy(ctx context.Context, id string) error {
+func (m *Manager) Destroy(ctx context.Context, id, by string) error {
 	t, err := m.tree(id)
 	if err != nil {
 		return err
@@ -94,6 +95,7 @@ func (m *Manager) Destroy(ctx context.Context, id string) error {
 			failed <- err
 			return
 		}
+		t.because("destroyed by " + by)
 		t.destroy()
 	})
 	m.mu.Unlock()
@@ -174,18 +176,31 @@ func (t *tree) claim(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	t.mu.Lock()
-	t.row.Epoch = epoch
-	row = t.row
-	t.mu.Unlock()
-	if err = t.m.cfg.Disk.PutSandbox(row); err == nil {
+	kept := t.restored && epoch == row.Epoch
+	row.Epoch = epoch
+	if err = t.keep(row, kept); err == nil {
 		err = t.m.cfg.Store.PutSandbox(row)
 	}
 	if err != nil {
-		t.m.stored("disk", row.UID, t.m.cfg.Disk.DropSandbox(row.UID))
+		if !t.restored { // what a former start has kept was acknowledged
+			t.m.stored("disk", row.UID, t.m.cfg.Disk.DropSandbox(row.UID))
+		}
 		t.release()
 	}
 	return err
+}
+
+// keep puts the row on the disk, unless it is there already.
+func (t *tree) keep(row memdb.Sandbox, kept bool) error {
+	if !kept {
+		if err := t.m.cfg.Disk.PutSandbox(row); err != nil {
+			return err
+		}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.row.Epoch = row.Epoch
+	return nil
 }
 
 // release gives the id and the names of the slots up.

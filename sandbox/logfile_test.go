@@ -76,7 +76,7 @@ func TestOutputIsKeptInFiles(t *testing.T) {
 		info, err := os.Stat(filepath.Join(dir, "c0.log"))
 		require.NoError(t, err)
 		require.Equal(t, os.FileMode(0o600), info.Mode())
-		require.NoError(t, f.Destroy(t.Context(), "shop"))
+		require.NoError(t, f.Destroy(t.Context(), "shop", "ann"))
 		time.Sleep(time.Second)
 		require.Contains(t, read(t, filepath.Join(dir, "c0.log")), "system ended: ended by SIGKILL", "its last line too")
 	})
@@ -158,7 +158,7 @@ func TestOldFilesAreRemoved(t *testing.T) {
 			if i == 0 {
 				first = folder
 			}
-			require.NoError(t, f.Destroy(t.Context(), "shop"))
+			require.NoError(t, f.Destroy(t.Context(), "shop", "ann"))
 			time.Sleep(time.Second)
 		}
 		require.NoDirExists(t, first)

@@ -206,7 +206,7 @@ func (m *Manager) roomFor(added member) error {
 }
 
 // Restart stops a sandbox as [Manager.Destroy] does and, when nothing of it runs any
-// more, starts it again: the same uid, the children of its spec, no restarts counted.
+// more, starts it again: the same uid, the children of its spec, the intensity counted anew.
 // It returns when all children were started, or why one could not be; by says who
 // wants it. When ctx ends first the sandbox goes on. Kinds: not_found, conflict,
 // bad_spec, timeout.
@@ -214,6 +214,9 @@ func (m *Manager) Restart(ctx context.Context, id, by string) (memdb.Sandbox, er
 	t, err := m.tree(id)
 	if err != nil {
 		return memdb.Sandbox{}, err
+	}
+	if t.isDestroyed() {
+		return memdb.Sandbox{}, errs.New(errs.Conflict, "sandbox %q is being destroyed: create it again when it is gone", id)
 	}
 	return t.started(ctx, t.restart("by "+by))
 }

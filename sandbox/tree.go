@@ -77,6 +77,9 @@ func (t *tree) run(ctx context.Context) {
 // live is one life of the tree. Nothing of it runs when it returns.
 func (t *tree) live(ctx context.Context, l *life) {
 	defer l.settle()
+	if t.isDestroyed() {
+		return // while it waited for its id
+	}
 	ctx, end := t.until(ctx, l)
 	defer end()
 	err := t.serve(ctx)
@@ -107,9 +110,13 @@ func (t *tree) open(ctx context.Context) bool {
 	return true
 }
 
-// serve runs the root supervisor.
+// serve runs the root supervisor. The history of the one before it goes on.
 func (t *tree) serve(ctx context.Context) error {
-	sup, err := supervisor.New(t.root.supervisorSpec(), t.root.options())
+	opts := t.root.options()
+	if before, err := t.root.supervisor(); err == nil {
+		opts.History = before.History()
+	}
+	sup, err := supervisor.New(t.root.supervisorSpec(), opts)
 	if err != nil {
 		return err
 	}
@@ -242,7 +249,6 @@ func (t *tree) leave() {
 	t.m.stored("sandboxes", t.spec.ID, t.m.cfg.Store.DeleteSandbox(t.spec.ID))
 	t.m.stored("disk", t.uid, t.m.cfg.Disk.DropSandbox(t.uid))
 	t.release()
-	t.because("destroyed on request")
 	t.m.emit(Event{Type: SandboxDestroyed, Subject: t.spec.ID, Data: t.current(), Why: t.whyDestroyed()})
 }
 

@@ -81,7 +81,7 @@ func TestNestedSupervisors(t *testing.T) {
 		require.Equal(t, sandbox.Counts{Specs: 2, Active: 2, Supervisors: 1, Workers: 1}, tree.Supervisor.Counts)
 		require.Len(t, tree.Supervisor.History, 1)
 		require.Len(t, tree.Children[1].Supervisor.History, 3, "a history goes on")
-		require.NoError(t, w.Destroy(t.Context(), "shop"))
+		require.NoError(t, w.Destroy(t.Context(), "shop", "ann"))
 		require.Empty(t, w.store.processes)
 	})
 }
@@ -188,7 +188,7 @@ func TestRestartOfASandbox(t *testing.T) {
 		require.Equal(t, made.UID, row.UID)
 		require.Equal(t, memdb.SandboxRunning, row.Status)
 		require.Equal(t, []string{" running 1", "c0 running 2", "w running 1", "w/c0 running 1", "w/c1 running 1"}, w.paths(t, "shop"))
-		require.Empty(t, w.Trees("shop")[0].Supervisor.History, "no restarts are counted")
+		require.Len(t, w.Trees("shop")[0].Supervisor.History, 1, "it goes on")
 		require.Len(t, w.store.processes, 5, "none of the old ones")
 		for _, pid := range []string{root, old} {
 			_, err = w.Process(pid)
