@@ -35,6 +35,7 @@ type machine struct {
 	claims  int
 	slow    time.Duration     // each claim takes
 	newer   map[string]uint64 // epochs that ids have got
+	lack    int               // of the runtime's starts find no room
 	rows    *rows
 }
 
@@ -100,7 +101,7 @@ func (m *machine) start(t *testing.T, ready <-chan struct{}, events *[]string) (
 	}
 	var mu sync.Mutex
 	manager := sandbox.NewManager(sandbox.Config{
-		Node: "n1", Incarnation: func() uint64 { return 35 }, Runtime: &fakeRuntime{}, Store: m.rows,
+		Node: "n1", Incarnation: func() uint64 { return 35 }, Runtime: &fakeRuntime{lack: m.lack}, Store: m.rows,
 		Claimer: m, Decrees: m, Disk: m,
 		Restored: sandbox.Restored{Rows: kept, Ready: func() <-chan struct{} { return ready }, Refuse: func(row memdb.Sandbox) string {
 			m.mu.Lock()
@@ -394,4 +395,44 @@ func TestRestartOfWhatIsBeingDestroyed(t *testing.T) {
 		require.Zero(t, time.Since(begin))
 		require.NoError(t, <-destroyed)
 	})
+}
+
+// TestAShortageAtTheStart: a restored sandbox is started again while it lasts, with a
+// bound; what a passing shortage is not, and a sandbox that is new, is failed at once.
+func TestAShortageAtTheStart(t *testing.T) {
+	for _, tt := range []struct {
+		exec   string
+		lack   int
+		fresh  bool
+		status memdb.SandboxStatus
+		starts int
+	}{
+		{"scarce", 4, false, memdb.SandboxRunning, 5},
+		{"scarce", 100, false, memdb.SandboxFailed, 8},
+		{"scarce", 1, true, memdb.SandboxFailed, 1},
+		{"absent", 0, false, memdb.SandboxFailed, 1},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			m := newMachine()
+			var events []string
+			if !tt.fresh {
+				first, stop := m.start(t, closedChan(), &events)
+				_, _ = first.Create(t.Context(), programs("shop", tt.exec), sandbox.WaitRunning)
+				stop()
+			}
+			m.lack = tt.lack
+			manager, stop := m.start(t, closedChan(), &events)
+			defer stop()
+			if tt.fresh {
+				_, err := manager.Create(t.Context(), programs("shop", tt.exec), sandbox.WaitRunning)
+				require.ErrorContains(t, err, "temporarily unavailable")
+			}
+			time.Sleep(10 * time.Minute)
+			synctest.Wait()
+			info, err := manager.Info("shop")
+			require.NoError(t, err)
+			require.Equal(t, tt.status, info.Sandbox.Status, "%+v", tt)
+			require.Equal(t, tt.starts-1, info.Processes[1].Restarts, "%+v", tt)
+		})
+	}
 }

@@ -110,6 +110,14 @@ func (m *Manager) running() context.Context {
 	return m.ctx
 }
 
+// later runs f in a task of its own; false if the node ends.
+func (m *Manager) later(f func(run context.Context)) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	run := m.ctx
+	return m.goTask(func() { f(run) })
+}
+
 // goTask runs f so that Run waits for it; false if Run does not run.
 // The caller holds mu.
 func (m *Manager) goTask(f func()) bool {
@@ -218,7 +226,7 @@ func (m *Manager) Restart(ctx context.Context, id, by string) (memdb.Sandbox, er
 	if t.isDestroyed() {
 		return memdb.Sandbox{}, errs.New(errs.Conflict, "sandbox %q is being destroyed: create it again when it is gone", id)
 	}
-	return t.started(ctx, t.restart("by "+by))
+	return t.started(ctx, t.restart("by "+by, 0))
 }
 
 // Info is what the node that runs a sandbox knows of it.

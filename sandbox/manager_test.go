@@ -61,7 +61,11 @@ func (r *rows) DeleteProcess(pid string) error {
 // fakeRuntime runs no programs: "live" runs until it is killed, "short" for a
 // second and exits with 1, "once" for a second and exits with 0, "absent" does
 // not exist, "slow" never finishes to start, "stuck" cannot be killed.
-type fakeRuntime struct{ tasks []sandbox.Task }
+// "scarce" finds no room so many times and is then "live".
+type fakeRuntime struct {
+	tasks []sandbox.Task
+	lack  int
+}
 
 func (f *fakeRuntime) Start(ctx context.Context, task sandbox.Task) (sandbox.Process, error) {
 	f.tasks = append(f.tasks, task)
@@ -70,6 +74,11 @@ func (f *fakeRuntime) Start(ctx context.Context, task sandbox.Task) (sandbox.Pro
 		killed: memdb.Exit{Cause: memdb.CauseKilled, Code: 137, Signal: "SIGKILL"},
 	}
 	switch task.Exec[0] {
+	case "scarce":
+		if f.lack > 0 {
+			f.lack--
+			return nil, errs.New(errs.Internal, "the guardian could not be started: resource temporarily unavailable")
+		}
 	case "absent":
 		return nil, errs.New(errs.BadSpec, "program %q does not exist", "absent")
 	case "slow":

@@ -86,8 +86,7 @@ func (t *tree) leaveName(name, why string, holds func() bool) {
 	before, behind := t.leaving[name]
 	t.leaving[name] = left
 	t.mu.Unlock()
-	run := t.m.running()
-	leave := func() {
+	if !t.m.later(func(run context.Context) {
 		if behind {
 			<-before
 		}
@@ -102,12 +101,8 @@ func (t *tree) leaveName(name, why string, holds func() bool) {
 		if t.leaving[name] == left {
 			delete(t.leaving, name)
 		}
-	}
-	t.m.mu.Lock()
-	begun := t.m.goTask(leave)
-	t.m.mu.Unlock()
-	if !begun { // the node ends, and its names with it
-		close(left)
+	}) {
+		close(left) // the node ends, and its names with it
 	}
 }
 

@@ -86,6 +86,7 @@ func (t *tree) live(ctx context.Context, l *life) {
 	if ctx.Err() == nil {
 		t.fail(err)
 		l.settle()
+		t.startAgain(ctx, l, err)
 		<-ctx.Done()
 	}
 }
@@ -143,7 +144,8 @@ func (t *tree) observe(b *branch, e supervisor.Event) {
 			b.delist(m)
 		}
 	case supervisor.ChildStopping:
-		b.member(e.Child).at().stopping(t.stopping(b))
+		m := b.member(e.Child)
+		m.at().stopping(t.stopping(b, m))
 	case supervisor.AllRunning:
 		if b == t.root {
 			t.running()
@@ -175,9 +177,9 @@ func (t *tree) giveUp(b *branch, err error) {
 	}
 }
 
-// stopping says by whom and why a branch's supervisor stops its children, and stores
-// that the whole tree stops if that is why.
-func (t *tree) stopping(b *branch) (by string) {
+// stopping says by whom and why a branch's supervisor stops a child, and stores that
+// the whole tree stops if that is why.
+func (t *tree) stopping(b *branch, m member) (by string) {
 	b.mu.Lock()
 	failure, killer := b.failure, b.killer
 	b.mu.Unlock()
@@ -192,6 +194,8 @@ func (t *tree) stopping(b *branch) (by string) {
 		return "its supervisor: it gave up: " + failure.Error()
 	case killer != "": // as its children
 		return killer
+	case m.at().wished() != "":
+		return m.at().wished()
 	default:
 		return "its supervisor: " + b.spec.Strategy + " restarts it with another child"
 	}

@@ -1,6 +1,7 @@
 package sandbox_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -232,5 +233,39 @@ func TestRestartsAtOnce(t *testing.T) {
 			require.NoError(t, <-errors)
 		}
 		require.Equal(t, []string{" running 1", "c0 running 1"}, w.paths(t, "shop"))
+	})
+}
+
+// TestAWithdrawnTerminateChild is not who ended the child later; one that is carried
+// out is.
+func TestAWithdrawnTerminateChild(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		spec := programs("shop", "live", "live")
+		spec.Strategy = "one_for_all"
+		_, err := w.Create(t.Context(), spec, sandbox.WaitRunning)
+		require.NoError(t, err)
+		root := w.pid(t, "shop", "")
+		require.NoError(t, w.TerminateChild(t.Context(), root, "c0", "ann"))
+		_, err = w.RestartChild(t.Context(), root, "c0")
+		require.NoError(t, err)
+		done := make(chan error, 1)
+		go func() { done <- w.TerminateChild(t.Context(), root, "c0", "ann") }()
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		require.Equal(t, errs.Timeout, errs.KindOf(w.TerminateChild(ctx, root, "c1", "bob")), "the supervisor is busy")
+		require.NoError(t, <-done)
+		by := func(path string) string {
+			row, err := w.Process(w.pid(t, "shop", path))
+			require.NoError(t, err)
+			return row.Exit.By
+		}
+		require.Equal(t, "terminate_child by ann", by("c0"))
+		_, err = w.RestartChild(t.Context(), root, "c0")
+		require.NoError(t, err)
+		w.kill(t, "shop", "c0")
+		time.Sleep(time.Second)
+		synctest.Wait()
+		require.Equal(t, "its supervisor: one_for_all restarts it with another child", by("c1"))
 	})
 }
