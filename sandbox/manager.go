@@ -100,6 +100,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	m.over = true
 	m.mu.Unlock()
 	m.tasks.Wait()
+	m.removeGone()
 	return nil
 }
 

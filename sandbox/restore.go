@@ -111,6 +111,7 @@ func passing(err error) bool {
 
 // abandon forgets a restored sandbox that is not to be started.
 func (t *tree) abandon(why string) {
+	t.destroy()
 	t.m.stored("disk", t.uid, t.m.cfg.Disk.DropSandbox(t.uid))
 	t.m.emit(Event{Type: SandboxDropped, Subject: t.spec.ID, Data: t.current(), Why: why})
 }

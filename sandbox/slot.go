@@ -24,6 +24,7 @@ type slot struct {
 	proc  Process       // nil before the first and when it could not be started
 	talk  *message.Conn // with proc; nil unless the child has a protocol
 	named bool          // the slot holds its name
+	file  *logFile      // nil before the first start, and without a folder
 }
 
 func (s *slot) id() string { return s.spec.ID }

@@ -31,6 +31,7 @@ type tree struct {
 
 	destroyed chan struct{} // closed to ask for destruction
 	once      sync.Once     // of closing it
+	files     logFiles
 	stored    chan struct{} // closed when the first row is stored, or was refused
 	gone      chan struct{} // closed when the tree is no more
 
@@ -365,6 +366,9 @@ func (t *tree) drop(members ...member) {
 			t.mu.Unlock()
 			if oldest != nil {
 				t.m.unindex(oldest)
+				if s, ok := oldest.(*slot); ok {
+					t.dropLog(s)
+				}
 			}
 		})
 	}
