@@ -111,8 +111,7 @@ func (b *branch) Start(ctx context.Context) (supervisor.Instance, error) {
 	b.renew()
 	in, err := b.nested.Start(ctx)
 	if err != nil {
-		b.startFailed(ctx, err)
-		return nil, err
+		return nil, b.startFailed(ctx, err)
 	}
 	row := b.update(func() { b.row.State = memdb.ProcessRunning })
 	b.announce(row, previous)
@@ -121,12 +120,15 @@ func (b *branch) Start(ctx context.Context) (supervisor.Instance, error) {
 
 func (b *branch) reset() { b.failure = nil }
 
-func (b *branch) startFailed(ctx context.Context, err error) {
+// startFailed does what that of a slot does.
+func (b *branch) startFailed(ctx context.Context, err error) error {
 	state, exit := memdb.ProcessFailed, memdb.Exit{Cause: memdb.CauseStartFailed, Code: 1, Detail: brief(err.Error()), At: b.tree.m.now()}
 	if ctx.Err() != nil {
 		state, exit.Cause, exit.Detail, exit.By = memdb.ProcessExited, memdb.CauseKilled, "", "its supervisor, while it started"
+		err = b.tree.stoppedStart()
 	}
 	b.over(state, exit)
+	return err
 }
 
 // ended records the end of the branch's newest supervisor.
