@@ -144,6 +144,7 @@ func TestEscapes(t *testing.T) {
 		{name: "file-handle", process: notPermitted, namespaces: notPermitted},
 		{name: "kexec", process: notPermitted, namespaces: notPermitted, control: "any"},
 		{name: "connect", args: []string{ownPort}, process: denied, namespaces: denied, needs: []isolation.Primitive{isolation.OwnPorts}},
+		{name: "bind", args: []string{ownPort}, process: denied, namespaces: denied, needs: []isolation.Primitive{isolation.OwnPorts}},
 		{name: "connect-fast-open", args: []string{ownPort}, process: notPermitted, namespaces: notPermitted},
 		{name: "connect-mptcp", args: []string{ownPort}, process: notPermitted, namespaces: notPermitted, control: "any"},
 		{name: "connect-mptcp-high", args: []string{ownPort}, process: notPermitted, namespaces: notPermitted, control: "any"},
@@ -181,6 +182,7 @@ func TestEscapes(t *testing.T) {
 		t.Run("what is allowed/"+level, func(t *testing.T) {
 			need(t, r, asked[level]...)
 			require.Equal(t, "succeeded", said(t, r, attempting(level, "connect", otherPort)), "only the node's ports are closed")
+			require.Equal(t, "succeeded", said(t, r, attempting(level, "bind", otherPort)), "only the node's ports are closed")
 			task := attempting(level, "fill", "/tmp", "1")
 			if level == sandbox.IsolationProcess {
 				task.Exec = []string{"sh", "-c", `echo x >"$TMPDIR/file" && echo succeeded`}
