@@ -1,9 +1,14 @@
 package exec
 
 import (
+	"log/slog"
+	"os"
+	osexec "os/exec"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 func TestParseIPC(t *testing.T) {
@@ -28,4 +33,34 @@ func TestMountsBelow(t *testing.T) {
 `
 	require.Equal(t, []string{`/tmp/glassbox-a-1-2.x/n.1.1/a b\`, "/tmp/glassbox-a-1-2.x/n.1.1"}, mountsBelow(info, "/tmp/glassbox-a-1-2.x"))
 	require.Empty(t, mountsBelow(info, "/tmp/none"))
+}
+
+// What killed nodes left is removed, and what has a living user is not.
+func TestSweepIPC(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give objects to other users")
+	}
+	first := 1_800_000_000 + 2*os.Getpid() // nobody else's
+	gone, living := first, first+1
+	make := func(user int) int {
+		id, err := unix.SysvShmGet(unix.IPC_PRIVATE, 4096, unix.IPC_CREAT|0o600)
+		require.NoError(t, err)
+		t.Cleanup(func() { _, _ = unix.SysvShmCtl(id, unix.IPC_RMID, nil) })
+		_, err = unix.SysvShmCtl(id, unix.IPC_SET, &unix.SysvShmDesc{Perm: unix.SysvIpcPerm{Uid: uint32(user)}})
+		require.NoError(t, err)
+		return id
+	}
+	there := func(id int) bool {
+		_, err := unix.SysvShmCtl(id, unix.IPC_STAT, &unix.SysvShmDesc{})
+		return err == nil
+	}
+	program := osexec.Command("sleep", "1000")
+	program.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(living), Gid: uint32(living)}}
+	require.NoError(t, program.Start())
+	defer func() { _ = program.Process.Kill(); _ = program.Wait() }()
+	left, used, others := make(gone), make(living), make(first+2)
+	sweepIPC(first, 2, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	require.False(t, there(left))
+	require.True(t, there(used))
+	require.True(t, there(others), "out of the range")
 }

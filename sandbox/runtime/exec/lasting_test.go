@@ -131,3 +131,28 @@ func TestNoPosixQueues(t *testing.T) {
 	}
 	require.Contains(t, said(t, r, attempting(sandbox.IsolationProcess, "posix-queue")), "too many open files")
 }
+
+// The mounts of a killed node are gone when it starts again.
+func TestWorkFoldersOfAKilledNode(t *testing.T) {
+	if !mounts() {
+		t.Skip("nothing is mounted here: only root may")
+	}
+	probe := startRuntime(t, exec.Config{})
+	need(t, probe, asked[sandbox.IsolationProcess]...)
+	name := newName()
+	mounted := func() bool {
+		raw, err := os.ReadFile("/proc/self/mountinfo")
+		require.NoError(t, err)
+		return strings.Contains(string(raw), "glassbox-"+name+"-")
+	}
+	node := startStandInNodeAt(t, name, 1, sandbox.IsolationProcess)
+	require.True(t, mounted())
+	node.kill(t)
+	require.True(t, mounted(), "nobody was left to unmount them")
+	r := startRuntime(t, exec.Config{Node: name})
+	need(t, r, asked[sandbox.IsolationProcess]...)
+	require.False(t, mounted())
+	left, err := filepath.Glob(filepath.Join(os.TempDir(), "glassbox-"+name+"-*"))
+	require.NoError(t, err)
+	require.Len(t, left, 1, "its own, of this life")
+}
