@@ -280,6 +280,16 @@ func TestFilter(t *testing.T) {
 	}
 }
 
+// More calls can be closed, and are open else.
+func TestFilterCloses(t *testing.T) {
+	open, err := Filter(sandbox.NetworkHost)
+	require.NoError(t, err)
+	shut, err := Filter(sandbox.NetworkHost, SharedObjects...)
+	require.NoError(t, err)
+	require.Greater(t, len(shut), len(open))
+	require.NotContains(t, closed, SharedObjects[0], "the list itself is as it was")
+}
+
 // interpreter runs a packed program.
 func interpreter(t *testing.T, packed []byte) *bpf.VM {
 	t.Helper()
