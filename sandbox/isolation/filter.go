@@ -3,6 +3,7 @@ package isolation
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"syscall"
 
 	seccomp "github.com/elastic/go-seccomp-bpf"
@@ -49,6 +50,10 @@ var families = map[string][]uint64{
 	sandbox.NetworkNone: {unix.AF_UNIX},
 }
 
+// SharedObjects are the system calls that make System V's shared memory, queues
+// and semaphores, which outlive whoever made them.
+var SharedObjects = []string{"shmget", "msgget", "semget"}
+
 // Bits of arguments. The kernel takes 32 bits of them and a filter sees 64, so an
 // equality could be dodged by setting one of the others; a bit cannot.
 const (
@@ -60,7 +65,8 @@ const (
 // with a network; without one all sockets but AF_UNIX are closed, so give it "host"
 // where a namespace already takes the network away. What it closes fails with
 // EPERM, except what a libc has another way for: that "does not exist" (ENOSYS).
-func Filter(network string) ([]byte, error) {
+// More are closed calls beside the usual ones.
+func Filter(network string, more ...string) ([]byte, error) {
 	info, err := arch.GetInfo("")
 	if err != nil {
 		return nil, fmt.Errorf("there is no filter of system calls for this processor: %w", err)
@@ -75,7 +81,7 @@ func Filter(network string) ([]byte, error) {
 		return list
 	}
 	policy := seccomp.Policy{DefaultAction: seccomp.ActionAllow, Syscalls: []seccomp.SyscallGroup{
-		{Action: failing(unix.EPERM), Names: known(closed...)},
+		{Action: failing(unix.EPERM), Names: known(slices.Concat(closed, more)...)},
 		// Its flags are in memory, where a filter cannot look.
 		{Action: failing(unix.ENOSYS), Names: known("clone3")},
 		{Action: failing(unix.EPERM), NamesWithCondtions: conditions(network)},

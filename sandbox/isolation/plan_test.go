@@ -1,6 +1,7 @@
 package isolation
 
 import (
+	"encoding/binary"
 	"errors"
 	"io/fs"
 	"slices"
@@ -230,10 +231,7 @@ func TestBubblewrapArguments(t *testing.T) {
 // interpreter of x/net/bpf, which reads numbers in the network's order.
 func TestFilter(t *testing.T) {
 	const errno, allow = 0x00050000, 0x7fff0000
-	native := uint32(unix.AUDIT_ARCH_X86_64)
-	if unix.SYS_OPENAT != 257 {
-		native = unix.AUDIT_ARCH_AARCH64
-	}
+	native := nativeArch()
 	for _, network := range []string{sandbox.NetworkHost, sandbox.NetworkNone} {
 		raw, err := Filter(network)
 		require.NoError(t, err)
@@ -287,6 +285,35 @@ func TestFilter(t *testing.T) {
 		}
 		require.Equal(t, allow, judge(native, unix.SYS_SENDTO, 3, 0, 0, unix.MSG_NOSIGNAL, 0, 0))
 	}
+}
+
+// More calls can be closed, and are open else.
+func TestFilterCloses(t *testing.T) {
+	for _, more := range [][]string{nil, SharedObjects} {
+		raw, err := Filter(sandbox.NetworkHost, more...)
+		require.NoError(t, err)
+		vm := interpreter(t, raw)
+		for _, call := range []int{unix.SYS_SHMGET, unix.SYS_MSGGET, unix.SYS_SEMGET} {
+			data := make([]byte, 64)
+			binary.BigEndian.PutUint32(data, uint32(call))
+			binary.BigEndian.PutUint32(data[4:], nativeArch())
+			got, err := vm.Run(data)
+			require.NoError(t, err)
+			if more == nil {
+				require.Equal(t, 0x7fff0000, got, "allowed")
+			} else {
+				require.Equal(t, 0x00050000|int(unix.EPERM), got)
+			}
+		}
+	}
+}
+
+// nativeArch is how seccomp names this processor.
+func nativeArch() uint32 {
+	if unix.SYS_OPENAT != 257 {
+		return unix.AUDIT_ARCH_AARCH64
+	}
+	return unix.AUDIT_ARCH_X86_64
 }
 
 // interpreter runs a packed program.

@@ -58,6 +58,11 @@ var attempts = map[string]func(args []string) error{
 	"fork-bomb":          forkBomb,
 	"fill":               fill,
 	"eat-memory":         eatMemory,
+	"shared-memory":      func([]string) error { return makeShared(unix.SYS_SHMGET, 4096, unix.IPC_CREAT|0o600) },
+	"message-queue":      func([]string) error { return makeShared(unix.SYS_MSGGET, unix.IPC_CREAT|0o600, 0) },
+	"semaphores":         func([]string) error { return makeShared(unix.SYS_SEMGET, 1, unix.IPC_CREAT|0o600) },
+	"given-away":         giveAway,
+	"posix-queue":        posixQueue,
 }
 
 const mptcp = 262
@@ -206,9 +211,9 @@ func forkBomb(a []string) error {
 	return nil
 }
 
-// fill writes so many MiB into a folder.
+// fill writes so many MiB into a folder, whose name may have variables in it.
 func fill(a []string) error {
-	f, err := os.Create(filepath.Join(a[0], "filling"))
+	f, err := os.Create(filepath.Join(os.ExpandEnv(a[0]), "filling"))
 	if err != nil {
 		return err
 	}
@@ -232,6 +237,41 @@ func eatMemory(a []string) error {
 			block[i] = 1
 		}
 		eaten = append(eaten, block)
+	}
+	return nil
+}
+
+// makeShared makes a shared object, which stays.
+func makeShared(call, second, third uintptr) error {
+	_, _, errno := unix.Syscall(call, unix.IPC_PRIVATE, second, third)
+	return orNil(errno)
+}
+
+// giveAway makes shared memory and makes root its owner, as who made it may.
+func giveAway([]string) error {
+	id, _, errno := unix.Syscall(unix.SYS_SHMGET, unix.IPC_PRIVATE, 4096, unix.IPC_CREAT|0o600)
+	if errno != 0 {
+		return errno
+	}
+	root := unix.SysvShmDesc{}
+	_, _, errno = unix.Syscall(unix.SYS_SHMCTL, id, unix.IPC_SET, uintptr(unsafe.Pointer(&root)))
+	return orNil(errno)
+}
+
+// posixQueue makes a message queue of the other kind, and takes it away again.
+func posixQueue([]string) error {
+	name := append([]byte("glassbox-attempt-"+strconv.Itoa(os.Getpid())), 0)
+	fd, _, errno := unix.Syscall6(unix.SYS_MQ_OPEN, uintptr(unsafe.Pointer(&name[0])), unix.O_CREAT|unix.O_RDWR|unix.O_EXCL, 0o600, 0, 0, 0)
+	if errno != 0 {
+		return errno
+	}
+	_, _, errno = unix.Syscall(unix.SYS_MQ_UNLINK, uintptr(unsafe.Pointer(&name[0])), 0, 0)
+	return errors.Join(unix.Close(int(fd)), orNil(errno))
+}
+
+func orNil(errno syscall.Errno) error {
+	if errno != 0 {
+		return errno
 	}
 	return nil
 }

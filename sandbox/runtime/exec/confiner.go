@@ -7,12 +7,15 @@ import (
 	osexec "os/exec"
 	"path/filepath"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/glassbox-dev/glassbox/internal/errs"
 	"github.com/glassbox-dev/glassbox/sandbox"
 	"github.com/glassbox-dev/glassbox/sandbox/isolation"
 )
 
-// DefaultTmpMB is the size of a program's /tmp, in MiB, at the level namespaces.
+// DefaultTmpMB is the size of a program's /tmp at the level namespaces, and of its
+// work folder at the level process, in MiB.
 const DefaultTmpMB = 256
 
 // bubblewraps is how many processes of bubblewrap itself are around a program.
@@ -26,9 +29,12 @@ type confiner struct {
 	groups  *hierarchy
 	users   *users
 	work    string // "": there is none
+	mounts  bool   // this node may mount, and so remove what belongs to other users
 	binary  string // this program's path, links resolved
 	bwrap   string // bubblewrap's path
 	hidden  isolation.Hidden
+	// protected are the node's own files and folders, also those that are not there yet.
+	protected []string
 }
 
 // newConfiner finds out what works, and sweeps what a former life of the node
@@ -47,10 +53,15 @@ func newConfiner(cfg Config, log *slog.Logger) *confiner {
 		faults[isolation.WorkFolder] = err.Error()
 	}
 	c.machine = machine(c.machine, faults)
+	c.mounts = c.work != "" && c.machine.Root && c.machine.Has(isolation.UID) && mayMount(c.work, cfg.firstUser())
+	if c.mounts {
+		sweepIPC(cfg.firstUser(), cfg.users(), log)
+	}
 	for _, path := range cfg.Protected {
 		if real, err := filepath.EvalSymlinks(path); err == nil {
 			path = real
 		}
+		c.protected = append(c.protected, filepath.Clean(path))
 		switch info, err := os.Stat(path); {
 		case err != nil:
 		case info.IsDir():
@@ -66,6 +77,7 @@ func newConfiner(cfg Config, log *slog.Logger) *confiner {
 func (c *confiner) close() {
 	c.groups.close()
 	if c.work != "" {
+		unmountBelow(c.work) // of what was stuck
 		_ = os.RemoveAll(c.work)
 	}
 }
@@ -151,14 +163,18 @@ func (c *confiner) confine(h *holdings, id, owner string, p program) (*confineme
 	if p.plan.Network != sandbox.NetworkNone && c.machine.Has(isolation.OwnPorts) && c.cfg.Ports != nil {
 		f.Closed = c.cfg.Ports()
 	}
-	network := p.plan.Network
+	filter := filterKind{p.plan.Network, true}
 	if p.plan.Level == sandbox.IsolationNamespaces {
-		network = sandbox.NetworkHost // what there is, is its own
+		filter.network = sandbox.NetworkHost // what there is, is its own
 		f.Bwrap = append([]string{c.bwrap}, isolation.Bubblewrap(c.system, p.plan, c.cfg.tmpMB(), c.hidden, c.machine.OldBubblewrap)...)
-	} else if err := c.restrictFiles(f, h, id, p.plan.Mounts); err != nil {
-		return nil, err
+	} else {
+		if err := c.restrictFiles(f, h, id, p.plan.Mounts); err != nil {
+			return nil, err
+		}
+		filter.shares = f.User != 0 && c.mounts // else nobody can tell or remove what is its
+		f.Shim.Rlimits = append(f.Shim.Rlimits, noQueues)
 	}
-	f.Shim.Filter, err = filterFor(network)
+	f.Shim.Filter, err = filterFor(filter)
 	return f, err
 }
 
@@ -170,20 +186,26 @@ func (c *confiner) confine(h *holdings, id, owner string, p program) (*confineme
 func (c *confiner) restrictFiles(f *confinement, h *holdings, id string, mounts []sandbox.Mount) error {
 	files := c.systemFiles()
 	for _, m := range mounts {
-		files = append(files, fileRule{m.Source, mayRun})
+		files = append(files, fileRule{Path: m.Source, Rights: mayRun})
 	}
 	if c.work != "" {
 		var err error
-		if h.work, err = newWork(c.work, id, f.User); err != nil {
+		size := 0
+		if c.mounts && f.User != 0 {
+			size = c.cfg.tmpMB()
+		} else { // the next best: each of its files is bounded
+			f.Shim.Rlimits = append(f.Shim.Rlimits, rlimit{unix.RLIMIT_FSIZE, uint64(c.cfg.tmpMB()) << 20})
+		}
+		if h.work, err = newWork(c.work, id, f.User, size); err != nil {
 			return err
 		}
 	}
 	every := ^uint64(0)
 	switch {
 	case f.User != 0 && h.work != "" && len(mounts) == 0:
-		f.Files = append(files, fileRule{c.work, every})
+		f.Files = append(files, fileRule{Path: c.work, Rights: every})
 	case h.work != "":
-		f.Shim.Rules = rules{Files: append(files, fileRule{h.work, every}), Scope: f.Scope}
+		f.Shim.Rules = rules{Files: append(files, fileRule{Path: h.work, Rights: every}), Scope: f.Scope}
 	case len(mounts) > 0:
 		f.Shim.Rules = rules{Files: files, Scope: f.Scope}
 	default:
@@ -196,13 +218,13 @@ func (c *confiner) restrictFiles(f *confinement, h *holdings, id string, mounts 
 func (c *confiner) systemFiles() []fileRule {
 	var files []fileRule
 	for _, dir := range c.system.Folders {
-		files = append(files, fileRule{dir, mayRun})
+		files = append(files, fileRule{Path: dir, Rights: mayRun, Except: protectedIn(dir, c.protected)})
 	}
 	for _, path := range append([]string{"/proc", "/sys/devices/system/cpu"}, c.system.Extra...) {
-		files = append(files, fileRule{path, mayRead})
+		files = append(files, fileRule{Path: path, Rights: mayRead})
 	}
 	for _, device := range []string{"null", "zero", "full", "random", "urandom", "tty"} {
-		files = append(files, fileRule{"/dev/" + device, mayWrite})
+		files = append(files, fileRule{Path: "/dev/" + device, Rights: mayWrite})
 	}
 	return files
 }

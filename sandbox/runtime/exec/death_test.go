@@ -111,7 +111,7 @@ func standInNode() {
 			script = "sleep 0.01"
 		}
 		p, err := r.Start(context.Background(), sandbox.Task{
-			PID: fmt.Sprintf("%s.%d", os.Args[2], n), Exec: []string{"sh", "-c", script}, Isolation: sandbox.IsolationNone,
+			PID: fmt.Sprintf("%s.%d", os.Args[2], n), Exec: []string{"sh", "-c", script}, Isolation: os.Args[4],
 		})
 		if err != nil {
 			continue // Run has not begun yet
@@ -148,8 +148,14 @@ func (s standIn) kill(t *testing.T) {
 // <name>.<incarnation>.0, .1 …
 func startStandInNode(t *testing.T, name string, incarnation int) standIn {
 	t.Helper()
+	return startStandInNodeAt(t, name, incarnation, sandbox.IsolationNone)
+}
+
+// startStandInNodeAt does that with programs at a level.
+func startStandInNodeAt(t *testing.T, name string, incarnation int, level string) standIn {
+	t.Helper()
 	log := &logged{}
-	node := osexec.Command(os.Args[0], "stand-in-node", fmt.Sprintf("%s.%d", name, incarnation), name)
+	node := osexec.Command(os.Args[0], "stand-in-node", fmt.Sprintf("%s.%d", name, incarnation), name, level)
 	node.Stderr = log
 	out, err := node.StdoutPipe()
 	require.NoError(t, err)

@@ -7,10 +7,20 @@ import (
 	"github.com/glassbox-dev/glassbox/sandbox/isolation"
 )
 
-// The filters of system calls, made once.
-var filters = map[string]func() ([]byte, error){
-	sandbox.NetworkHost: sync.OnceValues(func() ([]byte, error) { return isolation.Filter(sandbox.NetworkHost) }),
-	sandbox.NetworkNone: sync.OnceValues(func() ([]byte, error) { return isolation.Filter(sandbox.NetworkNone) }),
+// filterKind says which filter of system calls a program is under.
+type filterKind struct {
+	network string
+	shares  bool // it may make shared objects: somebody will remove them
 }
 
-func filterFor(network string) ([]byte, error) { return filters[network]() }
+// The filters of system calls, made once.
+var filters = make(map[filterKind]func() ([]byte, error))
+
+func init() {
+	for _, network := range []string{sandbox.NetworkHost, sandbox.NetworkNone} {
+		filters[filterKind{network, true}] = sync.OnceValues(func() ([]byte, error) { return isolation.Filter(network) })
+		filters[filterKind{network, false}] = sync.OnceValues(func() ([]byte, error) { return isolation.Filter(network, isolation.SharedObjects...) })
+	}
+}
+
+func filterFor(k filterKind) ([]byte, error) { return filters[k]() }

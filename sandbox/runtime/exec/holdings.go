@@ -2,7 +2,6 @@ package exec
 
 import (
 	"fmt"
-	"os"
 	"sync"
 	"sync/atomic"
 
@@ -41,7 +40,7 @@ func (h *holdings) release() {
 	h.once.Do(func() {
 		h.group.remove()
 		if h.work != "" {
-			_ = os.RemoveAll(h.work) // the next life of the node removes what this leaves
+			removeWork(h.work) // the next life of the node removes what this leaves
 		}
 		if h.giveUser != nil {
 			h.giveUser()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -62,6 +63,8 @@ type rules struct {
 type fileRule struct {
 	Path   string `json:"path"`
 	Rights uint64 `json:"rights"`
+	// Except are files and folders in it that are not granted, see around.
+	Except []string `json:"except,omitempty"`
 }
 
 // empty reports that there is nothing to restrict.
@@ -115,7 +118,11 @@ func grantFiles(set int, r rules, known uint64) error {
 			return fmt.Errorf("landlock: the node's own program: %w", err)
 		}
 	}
+	var files []fileRule
 	for _, f := range r.Files {
+		files = append(files, around(os.DirFS("/"), f)...)
+	}
+	for _, f := range files {
 		err := grantFile(set, f, known)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("landlock: %s: %w", f.Path, err)

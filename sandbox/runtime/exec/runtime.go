@@ -34,8 +34,9 @@ type Config struct {
 	// FirstUser and Users are the range of users that a node that runs as root gives
 	// its sandboxes; zero is DefaultFirstUser, DefaultUsers.
 	FirstUser, Users int
-	// TmpMB is the size of a program's /tmp, in MiB, at the level namespaces; zero
-	// is DefaultTmpMB.
+	// TmpMB is the size of a program's /tmp at the level namespaces and of its work
+	// folder at the level process, in MiB; zero is DefaultTmpMB. Where the node may
+	// not mount it bounds each file of a work folder.
 	TmpMB int
 }
 

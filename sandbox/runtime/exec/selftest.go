@@ -216,7 +216,7 @@ func (p shimPlan) probeFiles() error {
 	if p.Work == "" {
 		return nil // nothing can be written in the first place
 	}
-	if err := restrict(rules{Files: []fileRule{{"/", mayRun}}}); err != nil {
+	if err := restrict(rules{Files: []fileRule{{Path: "/", Rights: mayRun}}}); err != nil {
 		return err
 	}
 	return refused(os.WriteFile(file, nil, 0o600), "write to a file")

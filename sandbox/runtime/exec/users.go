@@ -56,6 +56,7 @@ func (u *users) giveBack(sandbox string, user int) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.holders[user]--; u.holders[user] == 0 {
+		removeIPC(func(other int) bool { return other == user }) // before another sandbox can have it
 		delete(u.holders, user)
 		delete(u.lent, sandbox)
 	}
