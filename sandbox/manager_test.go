@@ -63,20 +63,29 @@ func (r *rows) DeleteProcess(pid string) error {
 // not exist, "slow" never finishes to start, "stuck" cannot be killed.
 // "scarce" finds no room so many times and is then "live".
 type fakeRuntime struct {
+	mu    sync.Mutex // several sandboxes may start at once
 	tasks []sandbox.Task
 	lack  int
 }
 
-func (f *fakeRuntime) Start(ctx context.Context, task sandbox.Task) (sandbox.Process, error) {
+// begin counts a start, and says whether there is room for one that looks.
+func (f *fakeRuntime) begin(task sandbox.Task) (n int, room bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.tasks = append(f.tasks, task)
+	f.lack--
+	return len(f.tasks), f.lack < 0
+}
+
+func (f *fakeRuntime) Start(ctx context.Context, task sandbox.Task) (sandbox.Process, error) {
+	n, room := f.begin(task)
 	p := &fakeProcess{
-		n: len(f.tasks), done: make(chan struct{}), end: make(chan memdb.Exit, 4),
+		n: n, done: make(chan struct{}), end: make(chan memdb.Exit, 4),
 		killed: memdb.Exit{Cause: memdb.CauseKilled, Code: 137, Signal: "SIGKILL"},
 	}
 	switch task.Exec[0] {
 	case "scarce":
-		if f.lack > 0 {
-			f.lack--
+		if !room {
 			return nil, errs.New(errs.Internal, "the guardian could not be started: resource temporarily unavailable")
 		}
 	case "absent":
@@ -297,6 +306,7 @@ func TestRefusals(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, errs.NotFound, errs.KindOf(w.Kill(t.Context(), "n1.z.zz", sandbox.ReasonKill, false, "ann")))
 		require.Equal(t, errs.BadParameter, errs.KindOf(w.Kill(t.Context(), root, "whim", false, "ann")))
+		synctest.Wait() // until a runs, which nobody has waited for
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
 		require.Equal(t, errs.Timeout, errs.KindOf(w.Destroy(ctx, "a", "ann")), "it takes its grace time")
