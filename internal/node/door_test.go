@@ -105,12 +105,14 @@ func TestASandboxDoesNotReachAnotherNode(t *testing.T) {
 	}
 }
 
-// confined skips a test of a level that this machine does not have.
+// confined skips a test of a level that this machine does not have; with
+// GLASSBOX_REQUIRE set it fails.
 func confined(t *testing.T, n *nodetest.Node, level string) {
 	t.Helper()
 	needs := map[string]isolation.Primitive{sandbox.IsolationProcess: isolation.Landlock, sandbox.IsolationNamespaces: isolation.Namespaces}
 	report := nodetest.Call[operations.NodeInfo](t, n, "node.info", map[string]any{"node": n.Config.Name}).Isolation
 	if !slices.Contains(report.Have, needs[level]) || !slices.Contains(report.Have, isolation.UID) {
+		require.Empty(t, os.Getenv("GLASSBOX_REQUIRE"), "GLASSBOX_REQUIRE is set, and this machine lacks %v", report.Missing)
 		t.Skip("this machine lacks ", report.Missing)
 	}
 }
