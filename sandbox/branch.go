@@ -114,8 +114,7 @@ func (b *branch) Start(ctx context.Context) (supervisor.Instance, error) {
 	b.renew()
 	in, err := b.nested.Start(ctx)
 	if err != nil {
-		b.startFailed(ctx, err)
-		return nil, err
+		return nil, b.startFailed(ctx, err)
 	}
 	row := b.update(func() { b.row.State = memdb.ProcessRunning })
 	b.announce(row, previous)
@@ -124,12 +123,15 @@ func (b *branch) Start(ctx context.Context) (supervisor.Instance, error) {
 
 func (b *branch) reset() { b.failure = nil }
 
-func (b *branch) startFailed(ctx context.Context, err error) {
+// startFailed does what that of a slot does.
+func (b *branch) startFailed(ctx context.Context, err error) error {
 	state, exit := memdb.ProcessFailed, memdb.Exit{Cause: memdb.CauseStartFailed, Code: 1, Detail: brief(err.Error()), At: b.tree.m.now()}
 	if ctx.Err() != nil {
 		state, exit.Cause, exit.Detail, exit.By = memdb.ProcessExited, memdb.CauseKilled, "", "its supervisor, while it started"
+		err = b.tree.stoppedStart()
 	}
 	b.over(state, exit)
+	return err
 }
 
 // ended records the end of the branch's newest supervisor.
@@ -162,7 +164,7 @@ func (b *branch) renew() {
 	b.mu.Lock()
 	var dropped []member
 	for _, m := range b.members {
-		if !slices.Contains(b.static, m) {
+		if !b.ofSpec(m) {
 			dropped = append(dropped, m)
 		}
 	}
@@ -189,8 +191,26 @@ func (b *branch) enlist(m member) {
 	}
 	b.members = append(kept, m)
 	b.mu.Unlock()
-	b.tree.drop(dropped...)
+	for _, other := range dropped {
+		b.displace(other)
+	}
 }
+
+// displace shows a member no more whose id another one has now. A child of the spec
+// comes back when the supervisor is started again.
+func (b *branch) displace(m member) {
+	if !b.ofSpec(m) {
+		b.tree.drop(m)
+		return
+	}
+	m.each(func(m member) {
+		m.at().erase()
+		b.tree.releaseName(m, "its child is no more")
+	})
+}
+
+// ofSpec says whether a member is one of the spec's.
+func (b *branch) ofSpec(m member) bool { return slices.Contains(b.static, m) }
 
 // arrival is a member that was not there when its supervisor began: it is shown
 // once the supervisor starts it, in the order of what that does.
@@ -208,7 +228,8 @@ func (a arrival) Start(ctx context.Context) (supervisor.Instance, error) {
 // forget notes that the supervisor has forgotten a member, since it was temporary
 // and has ended. The newest such are still shown.
 func (b *branch) forget(m member) {
-	if slices.Contains(b.static, m) {
+	m.each(func(m member) { b.tree.releaseName(m, "its child has ended, and was temporary") })
+	if b.ofSpec(m) {
 		return // it stays shown, as having ended
 	}
 	b.mu.Lock()
@@ -259,5 +280,10 @@ func (b *branch) each(f func(member)) {
 	}
 }
 
-// close has nobody to tell: a supervisor has no log.
-func (b *branch) close() {}
+// close also tells who follows the children of the spec that are not shown. The
+// supervisor itself has no log.
+func (b *branch) close() {
+	for _, m := range b.static {
+		m.each(member.close)
+	}
+}

@@ -39,7 +39,6 @@ func (m *Manager) StartChild(ctx context.Context, pid string, spec Child) (memdb
 	if _, err = sup.StartChild(ctx, as); err != nil {
 		var failed *supervisor.StartError
 		if errors.As(err, &failed) {
-			b.delist(added)
 			return memdb.Process{}, childFault(spec, failed)
 		}
 		return memdb.Process{}, err
@@ -91,10 +90,19 @@ func (m *Manager) TerminateChild(ctx context.Context, pid, child, by string) err
 	if err != nil {
 		return err
 	}
+	withdraw := func() {}
 	if one := b.member(child); one != nil {
-		one.at().wanted("terminate_child by " + by)
+		withdraw = one.at().wish("terminate_child by " + by)
 	}
-	return sup.TerminateChild(ctx, child)
+	err = sup.TerminateChild(ctx, child)
+	if err != nil && ctx.Err() != nil && m.later(func(run context.Context) {
+		_, _ = sup.CountChildren(run) // when it answers, what was asked before is over or taken back
+		withdraw()
+	}) {
+		return err
+	}
+	withdraw()
+	return err
 }
 
 // RestartChild starts a child that has ended or was terminated.

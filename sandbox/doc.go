@@ -7,7 +7,7 @@
 //	go m.Run(ctx)
 //	spec, err := sandbox.Parse(raw)      // every fault at once
 //	row, err := m.Create(ctx, spec, sandbox.WaitRunning)
-//	err = m.Destroy(ctx, row.ID)         // returns when nothing of it is left
+//	err = m.Destroy(ctx, row.ID, "ann")  // returns when nothing of it is left
 //
 // # Guarantees
 //

@@ -22,15 +22,6 @@ type Claimer interface {
 	Release(ctx context.Context, id string) error
 }
 
-// Names holds the names of this node's slots, whatever process is in them.
-type Names interface {
-	// Claim returns when all members have acknowledged it; at once if the slot has the
-	// name already. Kinds: name_taken (it names the holder), node_unavailable, timeout.
-	Claim(ctx context.Context, name, sandbox, child string) error
-	// Release gives the name up.
-	Release(ctx context.Context, name string) error
-}
-
 // Decrees makes sure that what was destroyed stays so.
 type Decrees interface {
 	// Decree returns when every live member has made the decree its own. If ctx ends
@@ -58,11 +49,6 @@ func (aloneClaimer) Claim(_ context.Context, _, _ string, epoch uint64) (uint64,
 	return epoch, nil
 }
 func (aloneClaimer) Release(context.Context, string) error { return nil }
-
-type aloneNames struct{}
-
-func (aloneNames) Claim(context.Context, string, string, string) error { return nil }
-func (aloneNames) Release(context.Context, string) error               { return nil }
 
 // withDefaults fills what was not given.
 func (c Config) withDefaults() Config {
@@ -92,10 +78,11 @@ const (
 
 // Destroy decrees that a sandbox is to be no more, and when every live member has
 // made that its own stops the sandbox, its children in reverse order and with their
-// shutdown times, and forgets it. It returns nil only when nothing of it is left.
+// shutdown times, and forgets it; by says who wants it. It returns nil only when
+// nothing of it is left.
 // When ctx ends first the destruction goes on. Kinds: not_found, timeout, not_ready
 // (the node is stopping), internal (the system does not let all of it end).
-func (m *Manager) Destroy(ctx context.Context, id string) error {
+func (m *Manager) Destroy(ctx context.Context, id, by string) error {
 	t, err := m.tree(id)
 	if err != nil {
 		return err
@@ -108,6 +95,7 @@ func (m *Manager) Destroy(ctx context.Context, id string) error {
 			failed <- err
 			return
 		}
+		t.because("destroyed by " + by)
 		t.destroy()
 	})
 	m.mu.Unlock()
@@ -188,25 +176,38 @@ func (t *tree) claim(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	t.mu.Lock()
-	t.row.Epoch = epoch
-	row = t.row
-	t.mu.Unlock()
-	if err = t.m.cfg.Disk.PutSandbox(row); err == nil {
+	kept := t.restored && epoch == row.Epoch
+	row.Epoch = epoch
+	if err = t.keep(row, kept); err == nil {
 		err = t.m.cfg.Store.PutSandbox(row)
 	}
 	if err != nil {
-		t.m.stored("disk", row.UID, t.m.cfg.Disk.DropSandbox(row.UID))
+		if !t.restored { // what a former start has kept was acknowledged
+			t.m.stored("disk", row.UID, t.m.cfg.Disk.DropSandbox(row.UID))
+		}
 		t.release()
 	}
 	return err
+}
+
+// keep puts the row on the disk, unless it is there already.
+func (t *tree) keep(row memdb.Sandbox, kept bool) error {
+	if !kept {
+		if err := t.m.cfg.Disk.PutSandbox(row); err != nil {
+			return err
+		}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.row.Epoch = row.Epoch
+	return nil
 }
 
 // release gives the id and the names of the slots up.
 func (t *tree) release() {
 	ctx, cancel := context.WithTimeout(context.Background(), claimTimeout)
 	defer cancel()
-	t.root.each(func(m member) { releaseName(ctx, m) })
+	t.releaseAll(ctx)
 	t.m.stored("names", t.spec.ID, notFoundIsFine(t.m.cfg.Claimer.Release(ctx, t.spec.ID)))
 }
 
@@ -215,59 +216,4 @@ func notFoundIsFine(err error) error {
 		return nil
 	}
 	return err
-}
-
-// takeName takes the name of the child before its first process starts; a restart
-// keeps it.
-func (s *slot) takeName(ctx context.Context) error {
-	s.mu.Lock()
-	has := s.named
-	s.mu.Unlock()
-	if s.spec.Name == "" || has {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, claimTimeout)
-	defer cancel()
-	if err := s.tree.m.cfg.Names.Claim(ctx, s.spec.Name, s.tree.spec.ID, s.path); err != nil {
-		return err
-	}
-	s.setNamed(true)
-	return nil
-}
-
-func (s *slot) setNamed(named bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.named = named
-}
-
-// releaseName gives up the name that a member holds, if it has one.
-func releaseName(ctx context.Context, m member) {
-	s, ok := m.(*slot)
-	if !ok {
-		return
-	}
-	s.mu.Lock()
-	had := s.named
-	s.named = false
-	s.mu.Unlock()
-	if had {
-		s.tree.m.stored("names", s.spec.Name, notFoundIsFine(s.tree.m.cfg.Names.Release(ctx, s.spec.Name)))
-	}
-}
-
-// NameLost says that a slot's name went to another holder, which had it while this
-// node did not see that one: the next start of the slot asks for it again.
-func (m *Manager) NameLost(sandbox, child, why string) {
-	t, err := m.tree(sandbox)
-	if err != nil {
-		return
-	}
-	t.root.each(func(m member) {
-		if s, ok := m.(*slot); ok && s.path == child {
-			s.setNamed(false)
-			s.update(func() { s.row.Name = "" })
-			s.say("lost the name %q: %s", s.spec.Name, why)
-		}
-	})
 }

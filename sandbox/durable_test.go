@@ -33,6 +33,9 @@ type machine struct {
 	refuse  error             // of claims
 	full    error             // of the disk
 	claims  int
+	slow    time.Duration     // each claim takes
+	newer   map[string]uint64 // epochs that ids have got
+	lack    int               // of the runtime's starts find no room
 	rows    *rows
 }
 
@@ -58,12 +61,13 @@ func (m *machine) step(effect func()) error {
 func (m *machine) Claim(_ context.Context, id, uid string, epoch uint64) (uint64, error) {
 	m.mu.Lock()
 	m.claims++
-	refuse := m.refuse
+	refuse, slow := m.refuse, m.slow
 	m.mu.Unlock()
+	time.Sleep(slow)
 	if refuse != nil {
 		return 0, refuse
 	}
-	return epoch, m.step(func() { m.claimed[id] = uid })
+	return max(epoch, m.newer[id]), m.step(func() { m.claimed[id] = uid })
 }
 func (m *machine) Release(_ context.Context, id string) error {
 	return m.step(func() { delete(m.claimed, id) })
@@ -78,8 +82,11 @@ func (m *machine) Decree(_ context.Context, d memdb.Destroyed) error {
 	})
 }
 func (m *machine) PutSandbox(row memdb.Sandbox) error {
-	if m.full != nil {
-		return m.full
+	m.mu.Lock()
+	full := m.full
+	m.mu.Unlock()
+	if full != nil {
+		return full
 	}
 	return m.step(func() { m.kept[row.UID] = row })
 }
@@ -94,7 +101,7 @@ func (m *machine) start(t *testing.T, ready <-chan struct{}, events *[]string) (
 	}
 	var mu sync.Mutex
 	manager := sandbox.NewManager(sandbox.Config{
-		Node: "n1", Incarnation: func() uint64 { return 35 }, Runtime: &fakeRuntime{}, Store: m.rows,
+		Node: "n1", Incarnation: func() uint64 { return 35 }, Runtime: &fakeRuntime{lack: m.lack}, Store: m.rows,
 		Claimer: m, Decrees: m, Disk: m,
 		Restored: sandbox.Restored{Rows: kept, Ready: func() <-chan struct{} { return ready }, Refuse: func(row memdb.Sandbox) string {
 			m.mu.Lock()
@@ -148,7 +155,7 @@ func TestKilledAtEachStep(t *testing.T) {
 				created, destroyed, asked := err == nil && alive(), false, false
 				if created {
 					asked = true
-					destroyed = first.Destroy(t.Context(), "shop") == nil && alive()
+					destroyed = first.Destroy(t.Context(), "shop", "ann") == nil && alive()
 				}
 				over = alive()
 				m.mu.Lock()
@@ -277,8 +284,8 @@ func TestRestart(t *testing.T) {
 		defer cancel()
 		_, err = w.Restart(ctx, "shop", "ann")
 		require.Equal(t, errs.Timeout, errs.KindOf(err))
-		require.NoError(t, w.Destroy(t.Context(), "shop"), "while it restarts")
-		require.NoError(t, w.Destroy(t.Context(), "bad"))
+		require.NoError(t, w.Destroy(t.Context(), "shop", "ann"), "while it restarts")
+		require.NoError(t, w.Destroy(t.Context(), "bad", "ann"))
 	})
 }
 
@@ -299,7 +306,7 @@ func TestTheDiskIsFull(t *testing.T) {
 		synctest.Wait()
 		require.Len(t, m.claimed, 1)
 		require.Len(t, m.rows.sandboxes, 1)
-		require.ErrorContains(t, manager.Destroy(t.Context(), "old"), "the disk is full")
+		require.ErrorContains(t, manager.Destroy(t.Context(), "old", "ann"), "the disk is full")
 		info, err := manager.Info("old")
 		require.NoError(t, err)
 		require.Equal(t, memdb.SandboxRunning, info.Sandbox.Status)
@@ -307,9 +314,125 @@ func TestTheDiskIsFull(t *testing.T) {
 		m.full = nil
 		_, err = manager.Create(t.Context(), programs("new", "live"), sandbox.WaitRunning)
 		require.NoError(t, err)
-		require.NoError(t, manager.Destroy(t.Context(), "old"))
-		require.NoError(t, manager.Destroy(t.Context(), "new"))
+		require.NoError(t, manager.Destroy(t.Context(), "old", "ann"))
+		require.NoError(t, manager.Destroy(t.Context(), "new", "ann"))
 		require.Empty(t, m.claimed)
 		require.Empty(t, m.kept)
 	})
+}
+
+// TestAFullDiskLosesNothing: what was acknowledged stays on the disk and is started
+// again, with the epoch it had without writing anything, with another one when that is
+// kept.
+func TestAFullDiskLosesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMachine()
+		var events []string
+		first, stop := m.start(t, closedChan(), &events)
+		for _, id := range []string{"old", "far"} {
+			_, err := first.Create(t.Context(), programs(id, "live"), sandbox.WaitRunning)
+			require.NoError(t, err)
+		}
+		stop()
+		m.full = errs.New(errs.Internal, "the disk is full")
+		m.newer = map[string]uint64{"far": 7}
+		again, stop := m.start(t, closedChan(), &events)
+		defer stop()
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		require.Len(t, m.kept, 2)
+		info, err := again.Info("old")
+		require.NoError(t, err)
+		require.Equal(t, memdb.SandboxRunning, info.Sandbox.Status, "there is nothing to write")
+		require.NotContains(t, m.rows.sandboxes, "far", "its epoch is not kept")
+		m.mu.Lock()
+		m.full = nil
+		m.mu.Unlock()
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		require.EqualValues(t, 7, m.rows.sandboxes["far"].Epoch)
+		require.EqualValues(t, 7, m.kept[m.rows.sandboxes["far"].UID].Epoch)
+	})
+}
+
+// TestDestroyedWhileItWaitsForItsID: nothing of it is ever started, and nothing is left.
+func TestDestroyedWhileItWaitsForItsID(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMachine()
+		m.slow = 5 * time.Second
+		var events []string
+		manager, stop := m.start(t, closedChan(), &events)
+		defer stop()
+		created := make(chan error, 1)
+		go func() {
+			_, err := manager.Create(t.Context(), programs("shop", "live"), sandbox.WaitRunning)
+			created <- err
+		}()
+		synctest.Wait()
+		info, err := manager.Info("shop")
+		require.NoError(t, err)
+		require.Equal(t, memdb.SandboxStarting, info.Sandbox.Status)
+		require.NoError(t, manager.Destroy(t.Context(), "shop", "ann"))
+		require.ErrorContains(t, <-created, "destroyed while it started")
+		require.Empty(t, m.claimed)
+		require.Empty(t, m.kept)
+		require.Empty(t, m.rows.sandboxes)
+		require.Equal(t, []string{"SandboxCreated shop: ", "SandboxDestroyed shop: destroyed by ann"}, events)
+	})
+}
+
+// TestRestartOfWhatIsBeingDestroyed is refused at once.
+func TestRestartOfWhatIsBeingDestroyed(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		_, err := w.Create(t.Context(), programs("shop", "live"), sandbox.WaitRunning)
+		require.NoError(t, err)
+		destroyed := make(chan error, 1)
+		go func() { destroyed <- w.Destroy(t.Context(), "shop", "ann") }()
+		synctest.Wait()
+		begin := time.Now()
+		_, err = w.Restart(t.Context(), "shop", "bob")
+		require.Equal(t, errs.Conflict, errs.KindOf(err), "%v", err)
+		require.Zero(t, time.Since(begin))
+		require.NoError(t, <-destroyed)
+	})
+}
+
+// TestAShortageAtTheStart: a restored sandbox is started again while it lasts, with a
+// bound; what a passing shortage is not, and a sandbox that is new, is failed at once.
+func TestAShortageAtTheStart(t *testing.T) {
+	for _, tt := range []struct {
+		exec   string
+		lack   int
+		fresh  bool
+		status memdb.SandboxStatus
+		starts int
+	}{
+		{"scarce", 4, false, memdb.SandboxRunning, 5},
+		{"scarce", 100, false, memdb.SandboxFailed, 8},
+		{"scarce", 1, true, memdb.SandboxFailed, 1},
+		{"absent", 0, false, memdb.SandboxFailed, 1},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			m := newMachine()
+			var events []string
+			if !tt.fresh {
+				first, stop := m.start(t, closedChan(), &events)
+				_, _ = first.Create(t.Context(), programs("shop", tt.exec), sandbox.WaitRunning)
+				stop()
+			}
+			m.lack = tt.lack
+			manager, stop := m.start(t, closedChan(), &events)
+			defer stop()
+			if tt.fresh {
+				_, err := manager.Create(t.Context(), programs("shop", tt.exec), sandbox.WaitRunning)
+				require.ErrorContains(t, err, "temporarily unavailable")
+			}
+			time.Sleep(10 * time.Minute)
+			synctest.Wait()
+			info, err := manager.Info("shop")
+			require.NoError(t, err)
+			require.Equal(t, tt.status, info.Sandbox.Status, "%+v", tt)
+			require.Equal(t, tt.starts-1, info.Processes[1].Restarts, "%+v", tt)
+		})
+	}
 }

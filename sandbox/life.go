@@ -9,6 +9,7 @@ import (
 // life is one start of a sandbox, until its end or the next one.
 type life struct {
 	why     string        // of a restart; "" for the first
+	again   int           // how many others follow by themselves, if no start succeeds
 	halt    chan struct{} // closed to make way for the next one
 	settled chan struct{} // closed when the start succeeded or failed
 }
@@ -35,12 +36,14 @@ func closed(c <-chan struct{}) bool {
 }
 
 // restart ends the present life and begins another one, which it returns. When
-// one is about to begin already, it is that.
-func (t *tree) restart(why string) *life {
+// one is about to begin already, it is that. If its start meets a passing shortage it
+// is tried so many times again.
+func (t *tree) restart(why string, again int) *life {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.next == nil {
 		t.next = newLife(why)
+		t.next.again = again
 		close(t.life.halt)
 	}
 	return t.next

@@ -2,13 +2,16 @@ package sandbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -23,10 +26,6 @@ const (
 	fileBatch = 1024                  // lines written at once, at most
 )
 
-// tidyAfter is how long after its start a manager removes the files of sandboxes
-// that it does not have: those that come back with the node are there by then.
-const tidyAfter = 10 * time.Minute
-
 // logFile keeps a slot's log on disk. It is a reader of the log like any other:
 // a slow or full disk holds up no program, and what it was too slow for is
 // counted. The file is opened for each batch of lines, so that a thousand slots
@@ -40,6 +39,14 @@ type logFile struct {
 	log   *Log
 	fails func(err error) // told when writing begins to fail
 	bad   bool            // the last write failed
+	done  chan struct{}   // closed when nothing will be written any more
+}
+
+// logFiles counts the slots that have a file: one that is no more and one that has its
+// path now share it.
+type logFiles struct {
+	mu   sync.Mutex
+	used map[string]int // by path
 }
 
 // keepLog begins to keep the slot's log on disk, if there is a folder for it.
@@ -49,16 +56,62 @@ func (s *slot) keepLog() {
 		return
 	}
 	f := &logFile{
+		done: make(chan struct{}),
 		path: filepath.Join(m.logDir(s.tree), url.PathEscape(s.path)+".log"), each: m.cfg.LogFileBytes / 2, log: s.log,
 		fails: func(err error) {
 			m.cfg.Log.Error("output of a program is not written to its file: it is in memory only, and counted", "sandbox", s.tree.spec.ID, "child", s.path, "error", err)
 		},
 	}
+	s.tree.files.use(f.path)
+	s.mu.Lock()
+	s.file = f
+	s.mu.Unlock()
 	m.tasks.Go(f.run) // the tree, a task itself, runs
+}
+
+// dropLog removes the files of a slot that is no more, unless another one has them,
+// when the last of it was written. It does not wait.
+func (t *tree) dropLog(s *slot) {
+	s.mu.Lock()
+	f := s.file
+	s.file = nil
+	s.mu.Unlock()
+	if f != nil {
+		t.m.later(func(context.Context) {
+			<-f.done
+			t.m.removed(f.path, t.files.leave(f.path))
+		})
+	}
+}
+
+func (l *logFiles) use(path string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.used == nil {
+		l.used = make(map[string]int)
+	}
+	l.used[path]++
+}
+
+// leave removes the files when nobody uses them any more.
+func (l *logFiles) leave(path string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.used[path]--; l.used[path] > 0 {
+		return nil
+	}
+	delete(l.used, path)
+	for _, one := range []string{path, path + ".1"} {
+		if err := os.Remove(one); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
 }
 
 // run copies until the log is closed and all of it is on disk.
 func (f *logFile) run() {
+	defer close(f.done)
 	for after := uint64(0); ; {
 		entries, next, missed, err := f.log.Read(context.Background(), after, fileBatch, true)
 		if err != nil {
@@ -128,21 +181,35 @@ func (m *Manager) removeLogs(t *tree) {
 	}
 }
 
-func (m *Manager) removed(dir string, err error) {
+func (m *Manager) removed(path string, err error) {
 	if err != nil {
-		m.cfg.Log.Error("old output was not removed: remove it by hand", "folder", dir, "error", err)
+		m.cfg.Log.Error("old output was not removed: remove it by hand", "path", path, "error", err)
 	}
 }
 
-// tidyLogs removes, once, what former lives of the node left.
-func (m *Manager) tidyLogs(ctx context.Context) {
-	timer := time.NewTimer(tidyAfter)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		m.removeOldLogs()
-	case <-ctx.Done():
+// removeGone removes the files of all sandboxes that were destroyed: nobody can ask
+// for their logs any more.
+func (m *Manager) removeGone() {
+	m.mu.Lock()
+	gone := m.gone
+	m.mu.Unlock()
+	for _, t := range gone {
+		if t.isDestroyed() {
+			m.removeLogs(t)
+		}
 	}
+}
+
+// tidyLogs removes, once, what former lives of the node left, when this one has joined.
+func (m *Manager) tidyLogs(ctx context.Context) {
+	if m.cfg.Restored.Ready != nil {
+		select {
+		case <-m.cfg.Restored.Ready():
+		case <-ctx.Done():
+			return
+		}
+	}
+	m.removeOldLogs()
 }
 
 // removeOldLogs removes the files of sandboxes that are not there.

@@ -24,16 +24,18 @@ type filing struct {
 	*sandbox.Manager
 	dir     string
 	runtime *fakeRuntime
-	said    bytes.Buffer // by the manager; read when it waits
+	ready   chan struct{} // to be closed when the node has joined
+	said    bytes.Buffer  // by the manager; read when it waits
 }
 
 func inFiles(t *testing.T, dir string, test func(t *testing.T, f *filing)) {
 	synctest.Test(t, func(t *testing.T) {
-		f := &filing{dir: dir, runtime: &fakeRuntime{}}
+		f := &filing{dir: dir, runtime: &fakeRuntime{}, ready: make(chan struct{})}
 		f.Manager = sandbox.NewManager(sandbox.Config{
 			Node: "n1", Incarnation: func() uint64 { return 1 }, Runtime: f.runtime, LogDir: dir,
-			Store: &rows{sandboxes: map[string]memdb.Sandbox{}, processes: map[string]memdb.Process{}},
-			Log:   slog.New(slog.NewTextHandler(&f.said, nil)),
+			Restored: sandbox.Restored{Ready: func() <-chan struct{} { return f.ready }},
+			Store:    &rows{sandboxes: map[string]memdb.Sandbox{}, processes: map[string]memdb.Process{}},
+			Log:      slog.New(slog.NewTextHandler(&f.said, nil)),
 		})
 		ctx, cancel := context.WithCancel(t.Context())
 		var running sync.WaitGroup
@@ -76,7 +78,7 @@ func TestOutputIsKeptInFiles(t *testing.T) {
 		info, err := os.Stat(filepath.Join(dir, "c0.log"))
 		require.NoError(t, err)
 		require.Equal(t, os.FileMode(0o600), info.Mode())
-		require.NoError(t, f.Destroy(t.Context(), "shop"))
+		require.NoError(t, f.Destroy(t.Context(), "shop", "ann"))
 		time.Sleep(time.Second)
 		require.Contains(t, read(t, filepath.Join(dir, "c0.log")), "system ended: ended by SIGKILL", "its last line too")
 	})
@@ -141,15 +143,21 @@ func TestADiskThatTakesNothing(t *testing.T) {
 	})
 }
 
-// The files of destroyed sandboxes go, later than they; those of a former life
-// go when the sandboxes that come back are there; nothing else does.
+// The files of destroyed sandboxes go, later than they, and all of them when the node
+// ends; those of a former life go when the node has joined; nothing else does.
 func TestOldFilesAreRemoved(t *testing.T) {
 	dir := t.TempDir()
 	stale, foreign := filepath.Join(dir, "old.ABCDEFGHIJKLMNOPQRSTUVWXYZ"), filepath.Join(dir, "mine")
 	require.NoError(t, os.Mkdir(stale, 0o700))
 	require.NoError(t, os.Mkdir(foreign, 0o700))
+	var kept string
 	inFiles(t, dir, func(t *testing.T, f *filing) {
-		_, kept := f.create(t, "kept")
+		time.Sleep(time.Hour)
+		require.DirExists(t, stale, "it may be of one that comes back")
+		close(f.ready)
+		synctest.Wait()
+		require.NoDirExists(t, stale)
+		_, kept = f.create(t, "kept")
 		var first string
 		for i := range 17 {
 			_, folder := f.create(t, "shop")
@@ -158,17 +166,59 @@ func TestOldFilesAreRemoved(t *testing.T) {
 			if i == 0 {
 				first = folder
 			}
-			require.NoError(t, f.Destroy(t.Context(), "shop"))
+			require.NoError(t, f.Destroy(t.Context(), "shop", "ann"))
 			time.Sleep(time.Second)
 		}
 		require.NoDirExists(t, first)
-		require.DirExists(t, stale)
-		time.Sleep(10 * time.Minute)
-		require.NoDirExists(t, stale)
-		require.DirExists(t, foreign)
-		require.DirExists(t, kept)
 		left, err := os.ReadDir(dir)
 		require.NoError(t, err)
 		require.Len(t, left, 2+16)
+	})
+	left, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Len(t, left, 2)
+	require.DirExists(t, foreign)
+	require.DirExists(t, kept)
+}
+
+// The files of children that were deleted go when their logs cannot be read any more,
+// unless one that is there has them.
+func TestFilesOfDeletedChildren(t *testing.T) {
+	inFiles(t, t.TempDir(), func(t *testing.T, f *filing) {
+		_, dir := f.create(t, "shop")
+		root := f.Processes()[0].PID
+		add := func(id string) {
+			_, err := f.StartChild(t.Context(), root, named(id, "live", "", ""))
+			require.NoError(t, err)
+			time.Sleep(time.Second)
+			require.FileExists(t, filepath.Join(dir, id+".log"))
+		}
+		end := func(id string) {
+			require.NoError(t, f.TerminateChild(t.Context(), root, id, "ann"))
+			require.NoError(t, f.DeleteChild(t.Context(), root, id))
+			time.Sleep(time.Second)
+		}
+		for _, id := range []string{"again", "gone"} {
+			add(id)
+			end(id)
+		}
+		add("again")
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "gone.log.1"), nil, 0o600))
+		for i := range 16 {
+			require.FileExists(t, filepath.Join(dir, "gone.log"))
+			add(fmt.Sprint("d", i))
+			end(fmt.Sprint("d", i))
+		}
+		require.NoFileExists(t, filepath.Join(dir, "gone.log"))
+		require.NoFileExists(t, filepath.Join(dir, "gone.log.1"))
+		require.FileExists(t, filepath.Join(dir, "again.log"), "one that runs has it")
+		require.FileExists(t, filepath.Join(dir, "d0.log"))
+		end("again")
+		for i := range 16 {
+			add(fmt.Sprint("e", i))
+			end(fmt.Sprint("e", i))
+		}
+		require.NoFileExists(t, filepath.Join(dir, "again.log"))
+		require.FileExists(t, filepath.Join(dir, "c0.log"))
 	})
 }

@@ -100,7 +100,23 @@ func (m *Manager) Run(ctx context.Context) error {
 	m.over = true
 	m.mu.Unlock()
 	m.tasks.Wait()
+	m.removeGone()
 	return nil
+}
+
+// running is Run's context, which has been given one.
+func (m *Manager) running() context.Context {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.ctx
+}
+
+// later runs f in a task of its own; false if the node ends.
+func (m *Manager) later(f func(run context.Context)) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	run := m.ctx
+	return m.goTask(func() { f(run) })
 }
 
 // goTask runs f so that Run waits for it; false if Run does not run.
@@ -199,7 +215,7 @@ func (m *Manager) roomFor(added member) error {
 }
 
 // Restart stops a sandbox as [Manager.Destroy] does and, when nothing of it runs any
-// more, starts it again: the same uid, the children of its spec, no restarts counted.
+// more, starts it again: the same uid, the children of its spec, the intensity counted anew.
 // It returns when all children were started, or why one could not be; by says who
 // wants it. When ctx ends first the sandbox goes on. Kinds: not_found, conflict,
 // bad_spec, timeout.
@@ -208,7 +224,10 @@ func (m *Manager) Restart(ctx context.Context, id, by string) (memdb.Sandbox, er
 	if err != nil {
 		return memdb.Sandbox{}, err
 	}
-	return t.started(ctx, t.restart("by "+by))
+	if t.isDestroyed() {
+		return memdb.Sandbox{}, errs.New(errs.Conflict, "sandbox %q is being destroyed: create it again when it is gone", id)
+	}
+	return t.started(ctx, t.restart("by "+by, 0))
 }
 
 // Info is what the node that runs a sandbox knows of it.

@@ -61,15 +61,33 @@ func (r *rows) DeleteProcess(pid string) error {
 // fakeRuntime runs no programs: "live" runs until it is killed, "short" for a
 // second and exits with 1, "once" for a second and exits with 0, "absent" does
 // not exist, "slow" never finishes to start, "stuck" cannot be killed.
-type fakeRuntime struct{ tasks []sandbox.Task }
+// "scarce" finds no room so many times and is then "live".
+type fakeRuntime struct {
+	mu    sync.Mutex // several sandboxes may start at once
+	tasks []sandbox.Task
+	lack  int
+}
+
+// begin counts a start, and says whether there is room for one that looks.
+func (f *fakeRuntime) begin(task sandbox.Task) (n int, room bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.tasks = append(f.tasks, task)
+	f.lack--
+	return len(f.tasks), f.lack < 0
+}
 
 func (f *fakeRuntime) Start(ctx context.Context, task sandbox.Task) (sandbox.Process, error) {
-	f.tasks = append(f.tasks, task)
+	n, room := f.begin(task)
 	p := &fakeProcess{
-		n: len(f.tasks), done: make(chan struct{}), end: make(chan memdb.Exit, 4),
+		n: n, done: make(chan struct{}), end: make(chan memdb.Exit, 4),
 		killed: memdb.Exit{Cause: memdb.CauseKilled, Code: 137, Signal: "SIGKILL"},
 	}
 	switch task.Exec[0] {
+	case "scarce":
+		if !room {
+			return nil, errs.New(errs.Internal, "the guardian could not be started: resource temporarily unavailable")
+		}
 	case "absent":
 		return nil, errs.New(errs.BadSpec, "program %q does not exist", "absent")
 	case "slow":
@@ -125,15 +143,16 @@ func (p *fakeProcess) Kill(context.Context) error {
 type world struct {
 	*sandbox.Manager
 	store  *rows
+	names  *board
 	events []string
 }
 
 func inBubble(t *testing.T, test func(t *testing.T, w *world)) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{store: &rows{sandboxes: map[string]memdb.Sandbox{}, processes: map[string]memdb.Process{}}}
+		w := &world{store: &rows{sandboxes: map[string]memdb.Sandbox{}, processes: map[string]memdb.Process{}}, names: newBoard()}
 		var mu sync.Mutex
 		w.Manager = sandbox.NewManager(sandbox.Config{
-			Node: "n1", Incarnation: func() uint64 { return 35 }, Runtime: &fakeRuntime{}, Store: w.store,
+			Node: "n1", Incarnation: func() uint64 { return 35 }, Runtime: &fakeRuntime{}, Store: w.store, Names: w.names,
 			MaxSandboxes: 3, MaxProcesses: 20,
 			OnEvent: func(e sandbox.Event) {
 				mu.Lock()
@@ -176,7 +195,7 @@ func TestAStuckProcess(t *testing.T) {
 		row, err := w.Process("n1.z.3")
 		require.NoError(t, err, "its supervisor has gone on")
 		require.Equal(t, memdb.CauseStuck, row.Exit.Cause)
-		require.ErrorContains(t, w.Destroy(t.Context(), "shop"), `process n1.z.3 of sandbox "shop" was killed, and the system does not let it end`)
+		require.ErrorContains(t, w.Destroy(t.Context(), "shop", "ann"), `process n1.z.3 of sandbox "shop" was killed, and the system does not let it end`)
 		require.Empty(t, w.store.sandboxes)
 		require.Contains(t, w.events[len(w.events)-2], "ProcessExited n1.z.3: stuck")
 	})
@@ -210,10 +229,10 @@ func TestLifeOfASandbox(t *testing.T) {
 		begin := time.Now()
 		require.NoError(t, w.Kill(t.Context(), "n1.z.4", sandbox.ReasonShutdown, false, "ann"))
 		require.Equal(t, time.Second, time.Since(begin))
-		require.NoError(t, w.Destroy(t.Context(), "shop"))
+		require.NoError(t, w.Destroy(t.Context(), "shop", "ann"))
 		require.Empty(t, w.store.sandboxes)
 		require.Empty(t, w.store.processes)
-		require.Equal(t, errs.NotFound, errs.KindOf(w.Destroy(t.Context(), "shop")))
+		require.Equal(t, errs.NotFound, errs.KindOf(w.Destroy(t.Context(), "shop", "ann")))
 		_, _, err = w.Logs(pid)
 		require.NoError(t, err, "who follows a log sees its end")
 		require.True(t, old.Ended(100))
@@ -223,12 +242,12 @@ func TestLifeOfASandbox(t *testing.T) {
 		for i := range 20 {
 			_, err := w.Create(t.Context(), programs(fmt.Sprint("s", i), "live"), sandbox.WaitRunning)
 			require.NoError(t, err)
-			require.NoError(t, w.Destroy(t.Context(), fmt.Sprint("s", i)))
+			require.NoError(t, w.Destroy(t.Context(), fmt.Sprint("s", i), "ann"))
 		}
 		_, _, err = w.Logs(pid)
 		require.Equal(t, errs.NotFound, errs.KindOf(err), "but not for ever")
 		require.Contains(t, w.events, "ProcessRestarted n1.z.4: "+pid+" ended: ended by SIGKILL, kill by ann")
-		require.Contains(t, w.events, "SandboxDestroyed shop: destroyed on request")
+		require.Contains(t, w.events, "SandboxDestroyed shop: destroyed by ann")
 	})
 }
 
@@ -244,7 +263,7 @@ func TestProgramThatDoesNotExist(t *testing.T) {
 		require.Equal(t, memdb.SandboxFailed, info.Sandbox.Status)
 		require.Contains(t, info.Sandbox.Why, `child "c1"`)
 		require.Equal(t, memdb.ProcessFailed, info.Processes[0].State)
-		require.NoError(t, w.Destroy(t.Context(), "shop"))
+		require.NoError(t, w.Destroy(t.Context(), "shop", "ann"))
 	})
 }
 
@@ -287,10 +306,11 @@ func TestRefusals(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, errs.NotFound, errs.KindOf(w.Kill(t.Context(), "n1.z.zz", sandbox.ReasonKill, false, "ann")))
 		require.Equal(t, errs.BadParameter, errs.KindOf(w.Kill(t.Context(), root, "whim", false, "ann")))
+		synctest.Wait() // until a runs, which nobody has waited for
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
-		require.Equal(t, errs.Timeout, errs.KindOf(w.Destroy(ctx, "a")), "it takes its grace time")
-		require.NoError(t, w.Destroy(t.Context(), "a"))
+		require.Equal(t, errs.Timeout, errs.KindOf(w.Destroy(ctx, "a", "ann")), "it takes its grace time")
+		require.NoError(t, w.Destroy(t.Context(), "a", "ann"))
 		w.store.refuse = errors.New("full")
 		require.Equal(t, errs.Internal, create(programs("e", "live"), sandbox.WaitRunning))
 		w.store.refuse = nil
@@ -311,7 +331,7 @@ func TestStoppedWhileItStarts(t *testing.T) {
 			return created
 		}
 		destroyed := create("shop")
-		require.NoError(t, w.Destroy(t.Context(), "shop"))
+		require.NoError(t, w.Destroy(t.Context(), "shop", "ann"))
 		require.ErrorContains(t, <-destroyed, "destroyed while it started")
 		require.Contains(t, w.events, "ProcessExited n1.z.2: ended by SIGKILL, its supervisor, while it started")
 		stopped := create("late")

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,6 +26,9 @@ type place struct {
 	row    memdb.Process // of the newest process; without a pid and a state before the first
 	killer string        // who asked for the newest one's end, and why
 	past   []ended       // newest last, without the newest process
+	// wishes are who has asked the supervisor above to stop what runs here, which it
+	// has not done yet; oldest first.
+	wishes []*string
 }
 
 // ended is what a place remembers of a process that was replaced.
@@ -104,13 +108,27 @@ func (p *place) stopping(by string) {
 	})
 }
 
-// wanted notes who has asked for the newest process's end, if it runs.
-func (p *place) wanted(by string) {
+// wish notes who asks the supervisor above to stop what runs here; withdraw takes
+// that back.
+func (p *place) wish(by string) (withdraw func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.row.Ended() {
-		p.killer = by
+	p.wishes = append(p.wishes, &by)
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.wishes = slices.DeleteFunc(slices.Clone(p.wishes), func(one *string) bool { return one == &by })
 	}
+}
+
+// wished is who has asked first; "" if nobody has.
+func (p *place) wished() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.wishes) == 0 {
+		return ""
+	}
+	return *p.wishes[0]
 }
 
 // over stores how the newest process ended, and tells it.

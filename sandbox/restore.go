@@ -3,10 +3,12 @@ package sandbox
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"time"
 
 	"github.com/glassbox-dev/glassbox/internal/errs"
 	"github.com/glassbox-dev/glassbox/memdb"
+	"github.com/glassbox-dev/glassbox/sandbox/supervisor"
 )
 
 // Restored are the sandboxes that a former start of this node has kept.
@@ -29,7 +31,7 @@ func (m *Manager) restore() {
 			continue
 		}
 		t := newTree(m, spec.WithDefaults())
-		t.uid, t.restored = row.UID, true
+		t.uid, t.restored, t.life.again = row.UID, true, maxStarts-1
 		t.row.UID, t.row.Epoch, t.row.Created = row.UID, row.Epoch, row.Created
 		m.trees[t.spec.ID] = t
 		ctx := m.ctx
@@ -74,8 +76,42 @@ func (t *tree) candidate(ctx context.Context) bool {
 	}
 }
 
+// maxStarts bounds how often a restored sandbox is started while its start meets a
+// passing shortage: again after claimAgain, then after twice the time of before, so
+// for two minutes in all.
+const maxStarts = 8
+
+// startAgain begins another life instead of one whose start has failed, after a while,
+// if it is one that is to be tried again.
+func (t *tree) startAgain(ctx context.Context, l *life, err error) {
+	if l.again == 0 || !passing(err) {
+		return
+	}
+	wait := time.NewTimer(claimAgain << (maxStarts - 1 - l.again))
+	defer wait.Stop()
+	select {
+	case <-wait.C:
+		t.restart("by its node: its start has failed, which may pass", l.again-1)
+	case <-ctx.Done():
+	}
+}
+
+// passing says whether a start may succeed later though nobody does anything.
+func passing(err error) bool {
+	var start *supervisor.StartError
+	if !errors.As(err, &start) {
+		return false // it has run
+	}
+	switch errs.KindOf(start) {
+	case errs.Internal, errs.NodeUnavailable, errs.NotReady, errs.Timeout:
+		return true
+	}
+	return false
+}
+
 // abandon forgets a restored sandbox that is not to be started.
 func (t *tree) abandon(why string) {
+	t.destroy()
 	t.m.stored("disk", t.uid, t.m.cfg.Disk.DropSandbox(t.uid))
 	t.m.emit(Event{Type: SandboxDropped, Subject: t.spec.ID, Data: t.current(), Why: why})
 }

@@ -24,6 +24,7 @@ type slot struct {
 	proc  Process       // nil before the first and when it could not be started
 	talk  *message.Conn // with proc; nil unless the child has a protocol
 	named bool          // the slot holds its name
+	file  *logFile      // nil before the first start, and without a folder
 }
 
 func (s *slot) id() string   { return s.spec.ID }
@@ -58,8 +59,7 @@ func (s *slot) Start(ctx context.Context) (supervisor.Instance, error) {
 		}
 	})
 	if err := s.takeName(ctx); err != nil {
-		s.startFailed(ctx, err)
-		return nil, err
+		return nil, s.startFailed(ctx, err)
 	}
 	talk := s.conversation(row.PID)
 	proc, err := s.tree.m.cfg.Runtime.Start(ctx, Task{
@@ -68,8 +68,7 @@ func (s *slot) Start(ctx context.Context) (supervisor.Instance, error) {
 		Mounts: s.tree.spec.Mounts, Limits: s.spec.Limits,
 	})
 	if err != nil {
-		s.startFailed(ctx, err)
-		return nil, err
+		return nil, s.startFailed(ctx, err)
 	}
 	if talk != nil {
 		talk.Open(proc.Stdin())
@@ -84,16 +83,18 @@ func (s *slot) Start(ctx context.Context) (supervisor.Instance, error) {
 	return instance{proc: proc, slot: s}, nil
 }
 
-// startFailed records that the newest process never ran. If it was to be
-// stopped while it started, that is no failure.
-func (s *slot) startFailed(ctx context.Context, err error) {
+// startFailed records that the newest process never ran, and returns why. If it was
+// to be stopped while it started, that is no failure.
+func (s *slot) startFailed(ctx context.Context, err error) error {
 	state, exit := memdb.ProcessFailed, memdb.Exit{Cause: memdb.CauseStartFailed, Code: 127, Detail: brief(err.Error())}
 	if ctx.Err() != nil {
 		state, exit = memdb.ProcessExited, memdb.Exit{Cause: memdb.CauseKilled, Code: 137, Signal: "SIGKILL", By: "its supervisor, while it started"}
+		err = s.tree.stoppedStart()
 	}
 	exit.At = s.tree.m.now()
 	s.say("ended: %s", describe(&exit))
 	s.over(state, exit)
+	return err
 }
 
 // ended records the end of the newest process.

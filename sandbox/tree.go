@@ -31,6 +31,7 @@ type tree struct {
 
 	destroyed chan struct{} // closed to ask for destruction
 	once      sync.Once     // of closing it
+	files     logFiles
 	stored    chan struct{} // closed when the first row is stored, or was refused
 	gone      chan struct{} // closed when the tree is no more
 
@@ -41,13 +42,14 @@ type tree struct {
 	failure error  // why the present life's start failed, or the row was refused
 	why     string // of the destruction; "" while there is none
 	history []memdb.Process
-	dropped []member // not shown any more, but their logs can be read; oldest first
+	dropped []member                 // not shown any more, but their logs can be read; oldest first
+	leaving map[string]chan struct{} // names that are being given up; closed when that is over
 }
 
 func newTree(m *Manager, spec Spec) *tree {
 	t := &tree{
 		m: m, spec: spec, uid: rand.Text(), life: newLife(""),
-		destroyed: make(chan struct{}), stored: make(chan struct{}), gone: make(chan struct{}),
+		destroyed: make(chan struct{}), stored: make(chan struct{}), gone: make(chan struct{}), leaving: make(map[string]chan struct{}),
 	}
 	raw, _ := jsontext.Marshal(spec) // a validated spec has nothing that cannot be encoded
 	t.row = memdb.Sandbox{
@@ -76,12 +78,16 @@ func (t *tree) run(ctx context.Context) {
 // live is one life of the tree. Nothing of it runs when it returns.
 func (t *tree) live(ctx context.Context, l *life) {
 	defer l.settle()
+	if t.isDestroyed() {
+		return // while it waited for its id
+	}
 	ctx, end := t.until(ctx, l)
 	defer end()
 	err := t.serve(ctx)
 	if ctx.Err() == nil {
 		t.fail(err)
 		l.settle()
+		t.startAgain(ctx, l, err)
 		<-ctx.Done()
 	}
 }
@@ -106,9 +112,13 @@ func (t *tree) open(ctx context.Context) bool {
 	return true
 }
 
-// serve runs the root supervisor.
+// serve runs the root supervisor. The history of the one before it goes on.
 func (t *tree) serve(ctx context.Context) error {
-	sup, err := supervisor.New(t.root.supervisorSpec(), t.root.options())
+	opts := t.root.options()
+	if before, err := t.root.supervisor(); err == nil {
+		opts.History = before.History()
+	}
+	sup, err := supervisor.New(t.root.supervisorSpec(), opts)
 	if err != nil {
 		return err
 	}
@@ -129,9 +139,14 @@ func (t *tree) observe(b *branch, e supervisor.Event) {
 			b.forget(m)
 		}
 	case supervisor.ChildStartFailed:
-		t.remember(b.member(e.Child).at().current())
+		m := b.member(e.Child)
+		t.remember(m.at().current())
+		if !e.Restart && !b.ofSpec(m) { // it was to be added, and is not
+			b.delist(m)
+		}
 	case supervisor.ChildStopping:
-		b.member(e.Child).at().stopping(t.stopping(b))
+		m := b.member(e.Child)
+		m.at().stopping(t.stopping(b, m))
 	case supervisor.AllRunning:
 		if b == t.root {
 			t.running()
@@ -163,9 +178,9 @@ func (t *tree) giveUp(b *branch, err error) {
 	}
 }
 
-// stopping says by whom and why a branch's supervisor stops its children, and stores
-// that the whole tree stops if that is why.
-func (t *tree) stopping(b *branch) (by string) {
+// stopping says by whom and why a branch's supervisor stops a child, and stores that
+// the whole tree stops if that is why.
+func (t *tree) stopping(b *branch, m member) (by string) {
 	b.mu.Lock()
 	failure, killer := b.failure, b.killer
 	b.mu.Unlock()
@@ -180,6 +195,8 @@ func (t *tree) stopping(b *branch) (by string) {
 		return "its supervisor: it gave up: " + failure.Error()
 	case killer != "": // as its children
 		return killer
+	case m.at().wished() != "":
+		return m.at().wished()
 	default:
 		return "its supervisor: " + b.spec.Strategy + " restarts it with another child"
 	}
@@ -237,7 +254,6 @@ func (t *tree) leave() {
 	t.m.stored("sandboxes", t.spec.ID, t.m.cfg.Store.DeleteSandbox(t.spec.ID))
 	t.m.stored("disk", t.uid, t.m.cfg.Disk.DropSandbox(t.uid))
 	t.release()
-	t.because("destroyed on request")
 	t.m.emit(Event{Type: SandboxDestroyed, Subject: t.spec.ID, Data: t.current(), Why: t.whyDestroyed()})
 }
 
@@ -356,13 +372,7 @@ func (t *tree) drop(members ...member) {
 		m.each(func(m member) {
 			m.at().erase()
 			m.close()
-			t.m.mu.Lock()
-			t.m.goTask(func() {
-				ctx, cancel := context.WithTimeout(context.Background(), claimTimeout)
-				defer cancel()
-				releaseName(ctx, m)
-			})
-			t.m.mu.Unlock()
+			t.releaseName(m, "its child is no more")
 			t.mu.Lock()
 			t.dropped = append(t.dropped, m)
 			var oldest member
@@ -373,6 +383,9 @@ func (t *tree) drop(members ...member) {
 			t.mu.Unlock()
 			if oldest != nil {
 				t.m.unindex(oldest)
+				if s, ok := oldest.(*slot); ok {
+					t.dropLog(s)
+				}
 			}
 		})
 	}

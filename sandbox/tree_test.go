@@ -1,6 +1,7 @@
 package sandbox_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -81,7 +82,7 @@ func TestNestedSupervisors(t *testing.T) {
 		require.Equal(t, sandbox.Counts{Specs: 2, Active: 2, Supervisors: 1, Workers: 1}, tree.Supervisor.Counts)
 		require.Len(t, tree.Supervisor.History, 1)
 		require.Len(t, tree.Children[1].Supervisor.History, 3, "a history goes on")
-		require.NoError(t, w.Destroy(t.Context(), "shop"))
+		require.NoError(t, w.Destroy(t.Context(), "shop", "ann"))
 		require.Empty(t, w.store.processes)
 	})
 }
@@ -193,7 +194,7 @@ func TestRestartOfASandbox(t *testing.T) {
 		require.Equal(t, made.UID, row.UID)
 		require.Equal(t, memdb.SandboxRunning, row.Status)
 		require.Equal(t, []string{" running 1", "c0 running 2", "w running 1", "w/c0 running 1", "w/c1 running 1"}, w.paths(t, "shop"))
-		require.Empty(t, w.Trees("shop")[0].Supervisor.History, "no restarts are counted")
+		require.Len(t, w.Trees("shop")[0].Supervisor.History, 1, "it goes on")
 		require.Len(t, w.store.processes, 5, "none of the old ones")
 		for _, pid := range []string{root, old} {
 			_, err = w.Process(pid)
@@ -237,5 +238,39 @@ func TestRestartsAtOnce(t *testing.T) {
 			require.NoError(t, <-errors)
 		}
 		require.Equal(t, []string{" running 1", "c0 running 1"}, w.paths(t, "shop"))
+	})
+}
+
+// TestAWithdrawnTerminateChild is not who ended the child later; one that is carried
+// out is.
+func TestAWithdrawnTerminateChild(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		spec := programs("shop", "live", "live")
+		spec.Strategy = "one_for_all"
+		_, err := w.Create(t.Context(), spec, sandbox.WaitRunning)
+		require.NoError(t, err)
+		root := w.pid(t, "shop", "")
+		require.NoError(t, w.TerminateChild(t.Context(), root, "c0", "ann"))
+		_, err = w.RestartChild(t.Context(), root, "c0")
+		require.NoError(t, err)
+		done := make(chan error, 1)
+		go func() { done <- w.TerminateChild(t.Context(), root, "c0", "ann") }()
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		require.Equal(t, errs.Timeout, errs.KindOf(w.TerminateChild(ctx, root, "c1", "bob")), "the supervisor is busy")
+		require.NoError(t, <-done)
+		by := func(path string) string {
+			row, err := w.Process(w.pid(t, "shop", path))
+			require.NoError(t, err)
+			return row.Exit.By
+		}
+		require.Equal(t, "terminate_child by ann", by("c0"))
+		_, err = w.RestartChild(t.Context(), root, "c0")
+		require.NoError(t, err)
+		w.kill(t, "shop", "c0")
+		time.Sleep(time.Second)
+		synctest.Wait()
+		require.Equal(t, "its supervisor: one_for_all restarts it with another child", by("c1"))
 	})
 }

@@ -49,8 +49,8 @@ func (s slots) Claim(ctx context.Context, name, sandboxID, child string) error {
 }
 
 // Release implements [sandbox.Names].
-func (s slots) Release(ctx context.Context, name string) error {
-	return s.n.replica.Unregister(ctx, name, "its sandbox is no more")
+func (s slots) Release(ctx context.Context, name, why string) error {
+	return s.n.replica.Unregister(ctx, name, why)
 }
 
 // lost tells the sandbox that one of its names went to another holder.

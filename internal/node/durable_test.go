@@ -1,6 +1,7 @@
 package node_test
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"path/filepath"
@@ -303,4 +304,49 @@ func TestANamedChildHoldsItsNameBySlot(t *testing.T) {
 	nodetest.Call[json.RawMessage](t, n2, "sandbox.destroy", map[string]any{"sandbox_id": "copy"})
 	nodetest.Call[memdb.Sandbox](t, n2, "sandbox.create", named("copy"))
 	require.Equal(t, "n2", held(n1).Node)
+}
+
+// TestDestroyOfACreateThatWaits: while a member is suspected the id is not this
+// sandbox's yet, and no node shows it; it can be destroyed all the same.
+func TestDestroyOfACreateThatWaits(t *testing.T) {
+	nodes := nodetest.Start(t, 2, func(c *node.Config) { c.AllowFaults = true })
+	n1 := nodes[0]
+	nodetest.Call[json.RawMessage](t, n1, "fault.cut", map[string]any{"peer": "n2"})
+	created := make(chan error, 1)
+	go func() { created <- n1.Client().Call(context.Background(), "sandbox.create", sleeper("late"), nil) }()
+	require.Eventually(t, func() bool {
+		return errs.KindOf(n1.Client().Call(t.Context(), "sandbox.info", map[string]any{"sandbox_id": "late"}, nil)) == ""
+	}, 5*time.Second, time.Millisecond)
+	require.Empty(t, sandboxesAt(t, n1), "it waits")
+	nodetest.Call[json.RawMessage](t, n1, "sandbox.destroy", map[string]any{"sandbox_id": "late"})
+	require.ErrorContains(t, <-created, "destroyed while it started")
+	require.Contains(t, eventsOf(t, n1, "SandboxDestroyed")[0], "destroyed by rpc client")
+	require.Empty(t, sandboxesAt(t, n1))
+	require.Empty(t, eventsOf(t, n1, "ProcessStarted"))
+}
+
+// TestARestartLeavesNoName: a child that waits for its name while a member is suspected
+// is stopped with its supervisor, and the name is free when the member is known to be dead.
+func TestARestartLeavesNoName(t *testing.T) {
+	nodes := nodetest.Start(t, 2, func(c *node.Config) { c.AllowFaults = true })
+	n1 := nodes[0]
+	nodetest.Call[memdb.Sandbox](t, n1, "sandbox.create", sleeper("shop"))
+	list := nodetest.Call[operations.SupervisorList](t, n1, "supervisor.list", map[string]any{"sandbox": "shop"})
+	child := sleeper("shop")["children"].([]any)[0].(map[string]any)
+	child["id"], child["name"] = "x", "shop/cache"
+	nodetest.Call[json.RawMessage](t, n1, "fault.cut", map[string]any{"peer": "n2"})
+	failed := make(chan error, 1)
+	go func() {
+		failed <- n1.Client().Call(context.Background(), "supervisor.start_child", map[string]any{"pid": list.Supervisors[0].PID, "child": child}, nil)
+	}()
+	require.Eventually(t, func() bool {
+		info := nodetest.Call[sandbox.Info](t, n1, "sandbox.info", map[string]any{"sandbox_id": "shop"})
+		return len(info.Processes) == 3
+	}, 5*time.Second, time.Millisecond)
+	nodetest.Call[memdb.Sandbox](t, n1, "sandbox.restart", map[string]any{"sandbox_id": "shop"})
+	require.Error(t, <-failed)
+	require.Eventually(t, func() bool { return len(eventsOf(t, n1, "MemberFailed")) > 0 }, 10*time.Second, 10*time.Millisecond)
+	spec := sleeper("other")
+	spec["children"].([]any)[0].(map[string]any)["name"] = "shop/cache"
+	nodetest.Call[memdb.Sandbox](t, n1, "sandbox.create", spec)
 }

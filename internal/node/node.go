@@ -23,6 +23,7 @@ import (
 	"github.com/glassbox-dev/glassbox/internal/jsontext"
 	"github.com/glassbox-dev/glassbox/internal/op"
 	"github.com/glassbox-dev/glassbox/internal/operations"
+	"github.com/glassbox-dev/glassbox/internal/peercred"
 	"github.com/glassbox-dev/glassbox/memdb"
 	"github.com/glassbox-dev/glassbox/rpc"
 	"github.com/glassbox-dev/glassbox/sandbox"
@@ -94,14 +95,21 @@ func (n *Node) closeDisk() error {
 	return n.disk.Close()
 }
 
-// listen binds both ports.
-func (n *Node) listen() (err error) {
+// listen binds both ports. Neither lets the users of sandboxes in, whichever node of
+// this machine runs them: closed to them were only the ports that it knew of.
+func (n *Node) listen() error {
+	first, count, err := userRange(n.cfg.SandboxUsers)
+	if err != nil {
+		return err
+	}
 	if n.rpcListener, err = bind("rpc", n.cfg.RPC); err != nil {
 		return err
 	}
 	if n.httpListener, err = bind("http", n.cfg.HTTP); err != nil {
 		return errors.Join(err, n.rpcListener.Close())
 	}
+	n.rpcListener = peercred.Refuse(n.rpcListener, first, count, n.log)
+	n.httpListener = peercred.Refuse(n.httpListener, first, count, n.log)
 	return nil
 }
 

@@ -22,7 +22,14 @@ import (
 	"github.com/glassbox-dev/glassbox/sandbox"
 )
 
-func TestMain(m *testing.M) { nodetest.Main(m) }
+// TestMain makes the test binary a visitor when it is started as one.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 4 && os.Args[1] == "visit" {
+		visit(os.Args[2], os.Args[3])
+		return
+	}
+	nodetest.Main(m)
+}
 
 // sleeper is a sandbox with one program that does nothing.
 func sleeper(id string) map[string]any {

@@ -1,15 +1,20 @@
 package node
 
 import (
+	"maps"
 	"net"
+	"net/netip"
 	"slices"
 	"strconv"
+
+	"github.com/glassbox-dev/glassbox/internal/peercred"
 )
 
-// closedPorts are the TCP ports that confined programs cannot connect to: this
-// node's own, and those of other nodes on this machine, where a loopback client
-// needs no token. There are only ever more: each other set costs the guardian a
-// thread.
+// closedPorts are the TCP ports that confined programs can neither connect to nor
+// bind: this node's own, and those of other nodes on this machine that it knows of,
+// where a loopback client needs no token. There are only ever more: each other set
+// costs the guardian a thread. What is running when another node is added is turned
+// away by that one, see package peercred.
 func (n *Node) closedPorts() []int {
 	n.closedMu.Lock()
 	defer n.closedMu.Unlock()
@@ -22,15 +27,24 @@ func (n *Node) closedPorts() []int {
 	}
 	add(n.HTTP())
 	add(n.RPC())
+	others := slices.Collect(maps.Values(n.cfg.Peers)) // also before they are started
 	for _, row := range n.db.View().Nodes() {
-		for _, addr := range []string{row.HTTP, row.RPC} {
-			if host, _, err := net.SplitHostPort(addr); err == nil && isLoopback(host) {
-				add(addr)
-			}
+		others = append(others, row.HTTP, row.RPC)
+	}
+	for _, addr := range others {
+		if host, _, err := net.SplitHostPort(addr); err == nil && isOurs(host) {
+			add(addr)
 		}
 	}
 	slices.Sort(n.closed)
 	return slices.Clone(n.closed)
+}
+
+// isOurs reports whether a host is an address of this machine. Names are not looked
+// up, but for that of the loopback address.
+func isOurs(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return isLoopback(host) || err == nil && peercred.IsLocal(ip)
 }
 
 // protected are this node's own files and folders, which no program may see.

@@ -190,11 +190,23 @@ func (d Deps) createSandbox(ctx context.Context, in SandboxCreateParams) (memdb.
 	return row, d.Acknowledged(ctx)
 }
 
+// sandboxRow finds a sandbox that all nodes know, or that is this node's and waits for
+// its id.
+func (d Deps) sandboxRow(id string) (memdb.Sandbox, error) {
+	if row, ok := d.DB.View().Sandbox(id); ok {
+		return row, nil
+	}
+	if info, err := d.Sandboxes.Info(id); err == nil {
+		return info.Sandbox, nil
+	}
+	return memdb.Sandbox{}, errs.New(errs.NotFound, "no sandbox %q on any node; sandbox.list shows which there are", id)
+}
+
 // sandboxOwner finds the node that runs a sandbox.
 func (d Deps) sandboxOwner(_ context.Context, in SandboxParams) (string, error) {
-	row, ok := d.DB.View().Sandbox(in.ID)
-	if !ok {
-		return "", errs.New(errs.NotFound, "no sandbox %q on any node; sandbox.list shows which there are", in.ID)
+	row, err := d.sandboxRow(in.ID)
+	if err != nil {
+		return "", err
 	}
 	if row.Status == memdb.SandboxUnknown {
 		return "", errs.New(errs.NodeUnavailable, "sandbox %q is on node %s, which cannot be asked now; try again when it is back, or destroy it with force", in.ID, row.Node).
@@ -205,15 +217,14 @@ func (d Deps) sandboxOwner(_ context.Context, in SandboxParams) (string, error) 
 
 // destroySandbox answers nothing, HTTP's 204, when every configured node knows.
 func (d Deps) destroySandbox(ctx context.Context, in SandboxDestroyParams) (*SandboxDestroyed, error) {
-	row, ok := d.DB.View().Sandbox(in.ID)
-	if !ok {
-		return nil, errs.New(errs.NotFound, "no sandbox %q on any node; sandbox.list shows which there are", in.ID)
+	row, err := d.sandboxRow(in.ID)
+	if err != nil {
+		return nil, err
 	}
-	var err error
 	if in.Force && row.Node != d.Self && row.Status == memdb.SandboxUnknown {
 		err = d.Sandboxes.Force(ctx, row)
 	} else {
-		err = d.Sandboxes.Destroy(ctx, in.ID)
+		err = d.Sandboxes.Destroy(ctx, in.ID, op.CallerFrom(ctx).String())
 	}
 	if err == nil {
 		err = d.Acknowledged(ctx)

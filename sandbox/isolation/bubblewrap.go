@@ -33,7 +33,13 @@ func Bubblewrap(s System, p Plan, tmpMB int, hidden Hidden, old bool) []string {
 		"--proc", "/proc", "--dev", "/dev",
 		"--size", size, "--perms", "1777", "--tmpfs", "/dev/shm", "--remount-ro", "/dev",
 		"--size", size, "--perms", "1777", "--tmpfs", "/tmp",
-		"--dir", "/var", "--symlink", "/tmp", "/var/tmp", "--dir", "/run")
+		"--dir", "/var", "--dir", "/run")
+	if slices.ContainsFunc(p.Mounts, func(m sandbox.Mount) bool { return within(m.Target, varTmp) }) {
+		// Nothing can be mounted below a link.
+		args = append(args, "--size", size, "--perms", "1777", "--tmpfs", varTmp)
+	} else {
+		args = append(args, "--symlink", "/tmp", varTmp)
+	}
 	for _, file := range s.Extra {
 		args = append(args, "--ro-bind-try", file, file)
 	}
@@ -56,6 +62,8 @@ func Bubblewrap(s System, p Plan, tmpMB int, hidden Hidden, old bool) []string {
 	}
 	return append(args, "--remount-ro", "/")
 }
+
+const varTmp = "/var/tmp"
 
 // Hidden are files and folders that no program may see, without links in them.
 type Hidden struct{ Files, Folders []string }

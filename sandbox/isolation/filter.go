@@ -128,6 +128,18 @@ func conditions(network string) []seccomp.NameWithConditions {
 		add(call, other...)
 		add(call, seccomp.Condition{Argument: 2, Operation: seccomp.BitsSet, Value: protocolMPTCP})
 	}
+	// RLIMIT_RTTIME, the last of sixteen, has the brand by which the guardian tells
+	// programs apart: it can be read and not be changed.
+	for call, argument := range map[string]uint32{"setrlimit": 0, "prlimit64": 1} {
+		var c []seccomp.Condition
+		for bit := uint64(1); bit < 16; bit <<= 1 {
+			c = append(c, seccomp.Condition{Argument: argument, Operation: seccomp.BitsSet, Value: bit})
+		}
+		if call == "prlimit64" {
+			c = append(c, seccomp.Condition{Argument: 2, Operation: seccomp.NotEqual, Value: 0}) // a new limit is given
+		}
+		add(call, c...)
+	}
 	for call, argument := range map[string]uint32{"sendto": 3, "sendmsg": 2, "sendmmsg": 3} {
 		add(call, seccomp.Condition{Argument: argument, Operation: seccomp.BitsSet, Value: fastOpen})
 	}

@@ -11,7 +11,7 @@ const (
 	Seccomp     Primitive = "seccomp"      // a filter of system calls
 	Landlock    Primitive = "landlock"     // rules about files
 	Scope       Primitive = "scope"        // no signal and no abstract socket to the outside
-	OwnPorts    Primitive = "own_ports"    // the node's own ports cannot be connected to
+	OwnPorts    Primitive = "own_ports"    // the node's own ports cannot be connected to or bound
 	UID         Primitive = "uid"          // a user of its own for each sandbox
 	Namespaces  Primitive = "bubblewrap"   // user, mount, pid, ipc, uts and cgroup namespaces
 	Network     Primitive = "network"      // no network but an own loopback

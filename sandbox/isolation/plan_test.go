@@ -262,6 +262,15 @@ func TestFilter(t *testing.T) {
 		for _, flag := range newNamespaces {
 			require.Equal(t, eperm, judge(native, unix.SYS_CLONE, flag|uint64(unix.SIGCHLD)))
 		}
+		const rttime = unix.RLIMIT_RTTIME
+		require.Equal(t, eperm, judge(native, unix.SYS_SETRLIMIT, rttime, 1))
+		require.Equal(t, eperm, judge(native, unix.SYS_SETRLIMIT, 1<<40|rttime, 1), "by its low half alone")
+		require.Equal(t, eperm, judge(native, unix.SYS_PRLIMIT64, 0, rttime, 1))
+		require.Equal(t, allow, judge(native, unix.SYS_PRLIMIT64, 0, rttime, 0, 1), "it can be read")
+		for other := range uint64(rttime) {
+			require.Equal(t, allow, judge(native, unix.SYS_SETRLIMIT, other, 1))
+			require.Equal(t, allow, judge(native, unix.SYS_PRLIMIT64, 0, other, 1))
+		}
 		inet := allow
 		if network == sandbox.NetworkNone {
 			inet = eperm

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"strings"
 	"sync"
 
@@ -35,6 +36,10 @@ const (
 
 // Config is what a conversation needs.
 type Config struct {
+	// FirstID is the id of the first call; 0 is one by chance, so that whoever writes
+	// requests of his own with [Conn.Send] does not meet ours, and gets no answer
+	// that is another's.
+	FirstID uint64
 	// Note takes what is no answer, in order. It must not block; nil drops it.
 	Note func(kind Kind, text string)
 }
@@ -58,6 +63,7 @@ type Conn struct {
 	mu    sync.Mutex
 	in    Stdin // nil before Open
 	calls map[uint64]chan reply
+	first uint64 // id given
 	last  uint64 // id given
 	late  uint64
 	noise uint64
@@ -71,14 +77,20 @@ type reply struct {
 	err    error
 }
 
+// maxFirstID leaves the ids exact in JSON, whose numbers many programs read as doubles.
+const maxFirstID = 1 << 52
+
 // New makes a conversation; it starts nothing.
 func New(cfg Config) *Conn {
 	if cfg.Note == nil {
 		cfg.Note = func(Kind, string) {}
 	}
+	if cfg.FirstID == 0 {
+		cfg.FirstID = 1 + rand.Uint64N(maxFirstID)
+	}
 	return &Conn{
 		note: cfg.Note, queue: make(chan *outgoing, MaxQueue), over: make(chan struct{}),
-		calls: make(map[uint64]chan reply),
+		calls: make(map[uint64]chan reply), first: cfg.FirstID, last: cfg.FirstID - 1,
 	}
 }
 
@@ -152,7 +164,7 @@ func (c *Conn) answered(m incoming, line []byte) {
 	c.mu.Lock()
 	waits := c.calls[id]
 	delete(c.calls, id)
-	late := ours && waits == nil && id > 0 && id <= c.last
+	late := ours && waits == nil && id >= c.first && id <= c.last
 	if late {
 		c.late++
 	}
@@ -249,7 +261,7 @@ func (c *Conn) Send(ctx context.Context, text string) error {
 func (c *Conn) Counts() Counts {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return Counts{Calls: c.last, InFlight: len(c.calls), Late: c.late, Noise: c.noise}
+	return Counts{Calls: c.last - c.first + 1, InFlight: len(c.calls), Late: c.late, Noise: c.noise}
 }
 
 // how says how the conversation ended, in a sentence about the program.
@@ -257,7 +269,7 @@ func (c *Conn) how() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.why != "" {
-		return "gets no more: " + c.why + "; kill it, so that its supervisor starts it again,"
+		return "was given up (" + c.why + ": kill it, and its supervisor starts it again)"
 	}
 	return "ended, or closed its standard output,"
 }

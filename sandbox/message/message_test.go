@@ -31,7 +31,7 @@ type talk struct {
 func begin(t testing.TB) *talk {
 	t.Helper()
 	c := &talk{ended: make(chan struct{})}
-	c.Conn = message.New(message.Config{Note: func(kind message.Kind, text string) {
+	c.Conn = message.New(message.Config{FirstID: 1, Note: func(kind message.Kind, text string) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.notes = append(c.notes, string(kind)+": "+text)
@@ -282,7 +282,7 @@ func TestWhatWaitsAtTheEndIsDefinite(t *testing.T) {
 }
 
 func TestOpenAfterTheEnd(t *testing.T) {
-	c := message.New(message.Config{})
+	c := message.New(message.Config{FirstID: 1})
 	c.Read(strings.NewReader("noise\n"))
 	r, w, err := os.Pipe()
 	require.NoError(t, err)

@@ -45,7 +45,7 @@ func FuzzTake(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		notes := 0
-		c := New(Config{Note: func(Kind, string) { notes++ }})
+		c := New(Config{FirstID: 1, Note: func(Kind, string) { notes++ }})
 		id, waits, err := c.begin()
 		require.NoError(t, err)
 		c.Read(strings.NewReader(text))
@@ -87,7 +87,7 @@ func FuzzEncode(f *testing.F) {
 
 // A message whose context has ended before the writer came to it is not written.
 func TestWhatWasGivenUpIsNotWritten(t *testing.T) {
-	c := New(Config{})
+	c := New(Config{FirstID: 1})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	require.Error(t, c.Send(ctx, "x"))

@@ -62,12 +62,13 @@ func (n *Nested) next() *Supervisor {
 	if n.current.begin() {
 		return n.current
 	}
-	s, err := New(n.spec, n.opts)
+	opts := n.opts
+	opts.History = n.current.History()
+	s, err := New(n.spec, opts)
 	if err != nil {
 		panic(err) // NewNested has validated it
 	}
 	s.begin()
-	s.core.history = n.current.History()
 	n.current = s
 	return s
 }

@@ -37,6 +37,9 @@ type Options struct {
 	OnEvent func(Event)
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
+	// History is that of a supervisor whose place this one takes: it goes on. The
+	// intensity is counted anew.
+	History History
 }
 
 // Supervisor runs the decisions of [Core] on real children. All but Serve may
@@ -73,6 +76,7 @@ func New(spec Spec, opts Options) (*Supervisor, error) {
 		running: make(chan struct{}), ended: make(chan struct{}),
 		instances: make(map[string]Instance), calls: make(map[uint64]chan Answer),
 	}
+	s.core.history = opts.History
 	if s.emit == nil {
 		s.emit = func(Event) {}
 	}

@@ -50,6 +50,7 @@ var attempts = map[string]func(args []string) error{
 	"kexec":              func([]string) error { return call(unix.SYS_KEXEC_LOAD, 0, 1<<20) },
 	"device":             func([]string) error { return open("/dev/kmsg", os.O_RDONLY) },
 	"connect":            func(a []string) error { return connect(number(a[0]), 0, false) },
+	"bind":               func(a []string) error { return bind(number(a[0])) },
 	"connect-fast-open":  func(a []string) error { return connect(number(a[0]), 0, true) },
 	"connect-mptcp":      func(a []string) error { return connect(number(a[0]), mptcp, false) },
 	"connect-mptcp-high": func(a []string) error { return connect(number(a[0]), mptcp, false, 1<<40) },
@@ -178,6 +179,16 @@ func connect(port, protocol int, fastOpen bool, high ...uintptr) error {
 		return unix.Sendto(int(fd), []byte("x"), unix.MSG_FASTOPEN, to)
 	}
 	return unix.Connect(int(fd), to)
+}
+
+// bind takes a TCP port on an address of this machine that nobody else has.
+func bind(port int) error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return unix.Bind(fd, &unix.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 2}})
 }
 
 func abstractSocket(a []string) error {

@@ -32,8 +32,7 @@ func (g *guardian) startConfined(p packet) {
 	g.forest.plant(p.ID, root)
 	plan := p.Confine.Shim
 	plan.Argv, plan.Env = p.Argv, p.Env
-	go p.Confine.warm(l.pid)
-	go g.escort(t, l, plan, p.Confine.Groups)
+	go g.escort(t, l, plan, *p.Confine)
 }
 
 // launch forks bubblewrap or the shim.
@@ -71,15 +70,19 @@ func (g *guardian) forker(r rules) *forker {
 
 // escort brings a shim to its program. It runs beside the loop and changes
 // nothing of the guardian's but through it.
-func (g *guardian) escort(t *guarded, l *launched, plan shimPlan, groups []string) {
+func (g *guardian) escort(t *guarded, l *launched, plan shimPlan, c confinement) {
 	defer l.close()
+	groups, warm := c.Groups, make(chan struct{})
+	go func() { c.warm(l.pid); close(warm) }()
 	plan.Wait = len(groups) > 0
 	pid, err := l.meet(plan)
 	if err != nil {
+		<-warm
 		g.later <- func() { g.failed(t, err.Error(), 0) }
 		return
 	}
 	payload, fd := holdProcess(pid)
+	<-warm // or what it moves could be the program, out of its own cgroups again
 	if plan.Wait {
 		if err = enroll(pid, groups); err == nil {
 			err = l.release()
@@ -103,10 +106,10 @@ func (g *guardian) escort(t *guarded, l *launched, plan shimPlan, groups []strin
 
 // meet gives the shim its plan, and returns its pid when it has come so far.
 func (l *launched) meet(plan shimPlan) (int, error) {
-	if err := l.brief(plan); err != nil {
-		return 0, err
+	pid, err := 0, l.brief(plan)
+	if err == nil {
+		pid, err = l.greeted()
 	}
-	pid, err := l.greeted()
 	if err == nil {
 		return pid, nil
 	}
@@ -119,8 +122,11 @@ func (l *launched) meet(plan shimPlan) (int, error) {
 
 // hint says what to do about what bubblewrap complains of.
 func hint(complaint string) string {
-	if strings.Contains(complaint, "Permission denied") {
+	switch {
+	case strings.Contains(complaint, "Permission denied"):
 		return ": a node that runs as root gives each sandbox a user of its own: let that reach the mount's source (chmod o+rx each folder above it)"
+	case strings.Contains(complaint, "Can't mkdir"):
+		return ": a mount's target in a folder of the system must be there already: choose one elsewhere, such as /data"
 	}
 	return ""
 }

@@ -168,7 +168,7 @@ func (c *confiner) confine(h *holdings, id, owner string, p program) (*confineme
 		filter.network = sandbox.NetworkHost // what there is, is its own
 		f.Bwrap = append([]string{c.bwrap}, isolation.Bubblewrap(c.system, p.plan, c.cfg.tmpMB(), c.hidden, c.machine.OldBubblewrap)...)
 	} else {
-		if err := c.restrictFiles(f, h, id); err != nil {
+		if err := c.restrictFiles(f, h, id, p.plan.Mounts); err != nil {
 			return nil, err
 		}
 		filter.shares = f.User != 0 && c.mounts // else nobody can tell or remove what is its
@@ -182,8 +182,12 @@ func (c *confiner) confine(h *holdings, id, owner string, p program) (*confineme
 // has a user of its own the rules are the same for all, and the users keep their
 // work folders apart; else each program gets rules, and with them the cost of a
 // layer, see grantPorts.
-func (c *confiner) restrictFiles(f *confinement, h *holdings, id string) error {
+// The mounts are folders that may be read where they are.
+func (c *confiner) restrictFiles(f *confinement, h *holdings, id string, mounts []sandbox.Mount) error {
 	files := c.systemFiles()
+	for _, m := range mounts {
+		files = append(files, fileRule{Path: m.Source, Rights: mayRun})
+	}
 	if c.work != "" {
 		var err error
 		size := 0
@@ -198,10 +202,12 @@ func (c *confiner) restrictFiles(f *confinement, h *holdings, id string) error {
 	}
 	every := ^uint64(0)
 	switch {
-	case f.User != 0 && h.work != "":
+	case f.User != 0 && h.work != "" && len(mounts) == 0:
 		f.Files = append(files, fileRule{Path: c.work, Rights: every})
 	case h.work != "":
 		f.Shim.Rules = rules{Files: append(files, fileRule{Path: h.work, Rights: every}), Scope: f.Scope}
+	case len(mounts) > 0:
+		f.Shim.Rules = rules{Files: files, Scope: f.Scope}
 	default:
 		f.Files = files
 	}

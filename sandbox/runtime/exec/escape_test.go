@@ -144,6 +144,7 @@ func TestEscapes(t *testing.T) {
 		{name: "file-handle", process: notPermitted, namespaces: notPermitted},
 		{name: "kexec", process: notPermitted, namespaces: notPermitted, control: "any"},
 		{name: "connect", args: []string{ownPort}, process: denied, namespaces: denied, needs: []isolation.Primitive{isolation.OwnPorts}},
+		{name: "bind", args: []string{ownPort}, process: denied, namespaces: denied, needs: []isolation.Primitive{isolation.OwnPorts}},
 		{name: "connect-fast-open", args: []string{ownPort}, process: notPermitted, namespaces: notPermitted},
 		{name: "connect-mptcp", args: []string{ownPort}, process: notPermitted, namespaces: notPermitted, control: "any"},
 		{name: "connect-mptcp-high", args: []string{ownPort}, process: notPermitted, namespaces: notPermitted, control: "any"},
@@ -181,6 +182,7 @@ func TestEscapes(t *testing.T) {
 		t.Run("what is allowed/"+level, func(t *testing.T) {
 			need(t, r, asked[level]...)
 			require.Equal(t, "succeeded", said(t, r, attempting(level, "connect", otherPort)), "only the node's ports are closed")
+			require.Equal(t, "succeeded", said(t, r, attempting(level, "bind", otherPort)), "only the node's ports are closed")
 			task := attempting(level, "fill", "/tmp", "1")
 			if level == sandbox.IsolationProcess {
 				task.Exec = []string{"sh", "-c", `echo x >"$TMPDIR/file" && echo succeeded`}
@@ -358,7 +360,7 @@ func TestMounts(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "in"), []byte("inside\n"), 0o644))
 	task := sandbox.Task{
 		PID: newID(), Exec: []string{"/data/tool"}, Log: sandbox.NewLog(0, 0),
-		Mounts: []sandbox.Mount{{Source: dir, Target: "/data", ReadOnly: true}, {Source: dir, Target: "/out"}},
+		Mounts: []sandbox.Mount{{Source: dir, Target: "/data", ReadOnly: true}, {Source: dir, Target: "/out"}, {Source: dir, Target: "/var/tmp/deep/down"}},
 	}
 	exit(t, start(t, r, task))
 	got := strings.Join(lines(t, task.Log), "\n")
@@ -406,4 +408,29 @@ func TestUsers(t *testing.T) {
 	require.Equal(t, a, again)
 	require.NotEqual(t, a, b)
 	require.NotEqual(t, "0", a)
+}
+
+// TestMountsOfWhatIsThere: a folder that is shown where it is, to be read, can be had
+// at every level, and nothing beside it.
+func TestMountsOfWhatIsThere(t *testing.T) {
+	r := startRuntime(t, exec.Config{})
+	dir := t.TempDir()
+	for up := dir; up != os.TempDir(); up = filepath.Dir(up) {
+		require.NoError(t, os.Chmod(up, 0o777))
+	}
+	shown, beside := filepath.Join(dir, "shown"), filepath.Join(dir, "beside")
+	require.NoError(t, os.Mkdir(shown, 0o755))
+	require.NoError(t, os.WriteFile(beside, []byte("beside"), 0o644))
+	require.NoError(t, os.WriteFile(filepath.Join(shown, "tool"), []byte("#!/bin/sh\necho runs; cat "+beside+"; echo x >"+shown+"/new\n"), 0o755))
+	for _, level := range confinedLevels {
+		t.Run(level, func(t *testing.T) {
+			need(t, r, asked[level]...)
+			task := sandbox.Task{
+				PID: newID(), Exec: []string{filepath.Join(shown, "tool")}, Log: sandbox.NewLog(0, 0), Isolation: level, Sandbox: newID(),
+				Mounts: []sandbox.Mount{{Source: shown, Target: shown, ReadOnly: true}},
+			}
+			require.Equal(t, "runs", said(t, r, task))
+			require.NoFileExists(t, filepath.Join(shown, "new"))
+		})
+	}
 }

@@ -79,8 +79,8 @@ func TestAFloodDisturbsNobody(t *testing.T) {
 		memory.HeapAlloc>>20, bytesIn(t, dir)>>20, share(loud, 99), share(quiet, 99))
 	require.Less(t, memory.HeapAlloc, flooded()/2, "what is printed is not kept")
 	require.LessOrEqual(t, bytesIn(t, dir), int64(4*sandbox.DefaultLogFileBytes))
-	require.NoError(t, m.Destroy(t.Context(), "flood"))
-	require.NoError(t, m.Destroy(t.Context(), "shop"))
+	require.NoError(t, m.Destroy(t.Context(), "flood", "ann"))
+	require.NoError(t, m.Destroy(t.Context(), "shop", "ann"))
 }
 
 // callTimes are how long some calls take.

@@ -121,21 +121,23 @@ func guard() int {
 // guardian is the parent of all programs. Only its loop touches it, on one
 // thread.
 type guardian struct {
-	node     *conn
-	packets  chan packet
-	children chan os.Signal
-	keeper   chan struct{} // closed when the keeper is gone
-	alone    bool          // it is: the node hears no more, as if this were gone too
-	later    chan func()   // what was waited for beside the loop, and goes on in it
-	forkers  map[string]*forker
-	trees    map[string]*guarded
-	forest   *forest
-	strays   map[identity]time.Time // when first seen
-	pace     time.Duration          // to the next sweep
-	ending   bool                   // the node is gone
-	swept    time.Time              // when the last sweep began
-	told     []identity             // the elusive members last told, to tell only changes
-	killed   map[identity]bool      // and not gone yet
+	node      *conn
+	packets   chan packet
+	children  chan os.Signal
+	keeper    chan struct{} // closed when the keeper is gone
+	alone     bool          // it is: the node hears no more, as if this were gone too
+	later     chan func()   // what was waited for beside the loop, and goes on in it
+	forkers   map[string]*forker
+	trees     map[string]*guarded
+	forest    *forest
+	strays    map[identity]time.Time // when first seen
+	untold    int                    // strays killed since strayTold
+	strayTold time.Time              // when a stray was last told of
+	pace      time.Duration          // to the next sweep
+	ending    bool                   // the node is gone
+	swept     time.Time              // when the last sweep began
+	told      []identity             // the elusive members last told, to tell only changes
+	killed    map[identity]bool      // and not gone yet
 }
 
 // packet is a message with what came along.

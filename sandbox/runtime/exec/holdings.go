@@ -3,6 +3,7 @@ package exec
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/glassbox-dev/glassbox/memdb"
 )
@@ -16,13 +17,15 @@ type holdings struct {
 	giveUser  func() // nil: it has none of its own
 	limitMB   int    // of memory
 	once      sync.Once
+	stuck     atomic.Bool // what is left of the program still has it
 }
 
 // end completes the exit of a program of which nothing is left, and takes back
 // what it was lent.
 func (h *holdings) end(exit *memdb.Exit) {
 	if exit.Cause == memdb.CauseStuck {
-		return // what is left of it still has it
+		h.stuck.Store(true)
+		return
 	}
 	byItself := exit.Cause == memdb.CauseExited || exit.Cause == memdb.CauseSignaled
 	if byItself && exit.Code != 0 && h.group.oomKills() > 0 {

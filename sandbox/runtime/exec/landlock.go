@@ -52,7 +52,8 @@ type rules struct {
 	Files []fileRule `json:"files,omitempty"`
 	// FD is a file that may be run, whatever its path; 0 is none.
 	FD int `json:"fd,omitempty"`
-	// Ports of TCP that cannot be connected to, on any machine.
+	// Ports of TCP that can neither be connected to, on any machine, nor bound: who
+	// sits on the port of a dead node would be taken for it.
 	Ports []int `json:"ports,omitempty"`
 	// Scope keeps signals and abstract sockets inside.
 	Scope bool `json:"scope,omitempty"`
@@ -88,7 +89,7 @@ func restrict(r rules) error {
 		attr.Handled_access_fs = handled(abi)
 	}
 	if len(r.Ports) > 0 {
-		attr.Handled_access_net = unix.LANDLOCK_ACCESS_NET_CONNECT_TCP
+		attr.Handled_access_net = ofPorts
 	}
 	if r.Scope {
 		attr.Scoped = unix.LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET | unix.LANDLOCK_SCOPE_SIGNAL
@@ -148,6 +149,9 @@ func grantFile(set int, f fileRule, known uint64) error {
 	return addRule(set, unix.LANDLOCK_RULE_PATH_BENEATH, unsafe.Pointer(&attr))
 }
 
+// ofPorts are the rights about TCP ports.
+const ofPorts = unix.LANDLOCK_ACCESS_NET_CONNECT_TCP | unix.LANDLOCK_ACCESS_NET_BIND_TCP
+
 // grantPorts grants every port but the closed ones: landlock knows no other way to
 // say that. It takes 25 ms, and each layer of rules above these costs as much again
 // and 4 MB of the kernel's memory: so threads have these rules, not programs.
@@ -163,7 +167,7 @@ func grantPorts(set int, closed []int) error {
 		if shut[port] {
 			continue
 		}
-		attr := portRule{unix.LANDLOCK_ACCESS_NET_CONNECT_TCP, uint64(port)}
+		attr := portRule{ofPorts, uint64(port)}
 		if err := addRule(set, ruleNetPort, unsafe.Pointer(&attr)); err != nil {
 			return fmt.Errorf("landlock: port %d: %w", port, err)
 		}

@@ -22,7 +22,7 @@ type confinement struct {
 	Group  string     `json:"group,omitempty"`  // its cgroup of version 2, to be started in
 	Groups []string   `json:"groups,omitempty"` // those of version 1, to be moved into
 	Warm   string     `json:"warm,omitempty"`   // the folder above them, see warm
-	Closed []int      `json:"closed,omitempty"` // TCP ports that cannot be connected to
+	Closed []int      `json:"closed,omitempty"` // TCP ports that can be neither connected to nor bound
 	Scope  bool       `json:"scope,omitempty"`  // landlock's
 	Files  []fileRule `json:"files,omitempty"`  // rules that programs have in common
 	Shim   shimPlan   `json:"shim"`

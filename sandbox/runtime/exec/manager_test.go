@@ -61,6 +61,6 @@ func sandboxSurvives(t *testing.T, sig syscall.Signal) {
 		a, b := info.Processes[1], info.Processes[2]
 		return a.Restarts == 1 && b.Restarts == 1 && a.State == memdb.ProcessRunning && b.State == memdb.ProcessRunning
 	})
-	require.NoError(t, m.Destroy(t.Context(), "shop"))
+	require.NoError(t, m.Destroy(t.Context(), "shop", "ann"))
 	require.Empty(t, marked(node+"."))
 }

@@ -180,8 +180,11 @@ func (p *Process) capture(task sandbox.Task) {
 
 // finish waits for the rest of the output and makes the end known, once.
 func (p *Process) finish(exit memdb.Exit) {
-	if p.over.Swap(true) {
-		return // it was stuck, and has ended after all
+	if p.over.Swap(true) { // it was stuck, and has ended after all
+		if exit.Cause != memdb.CauseStuck {
+			p.held.release()
+		}
+		return
 	}
 	p.limits.stop()
 	// All writers are gone. Should one have got away, the wait has an end.

@@ -23,8 +23,8 @@ type Config struct {
 	// RequireIsolation is the weakest level that programs are run with; weaker ones
 	// are refused. "" is none.
 	RequireIsolation string
-	// Ports tells the node's own TCP ports, which confined programs cannot connect
-	// to; nil: there are none.
+	// Ports tells the node's own TCP ports, which confined programs can neither
+	// connect to nor bind; nil: there are none.
 	Ports func() []int
 	// Open says that the node's API asks for no token. Where Ports cannot be closed,
 	// programs that are to be confined are then refused.
@@ -232,7 +232,7 @@ func (r *Runtime) startWith(ctx context.Context, l *link, task sandbox.Task, pro
 	p, err := l.start(ctx, task, message{
 		Op: opStart, ID: task.PID, Path: prog.path, Argv: argv, Env: env, Dir: prog.dir, Confine: confine, held: held,
 	})
-	if err != nil {
+	if err != nil && !held.stuck.Load() {
 		held.release() // nothing of it runs
 	}
 	return p, err

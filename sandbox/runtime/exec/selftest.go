@@ -226,8 +226,8 @@ func probePorts(abi int) error {
 	if abi < abiPorts {
 		return fmt.Errorf("landlock has no rules about ports before its interface %d (Linux 6.7), and this one is %d", abiPorts, abi)
 	}
-	const discard = 9
-	if err := restrict(rules{Ports: []int{discard}}); err != nil {
+	const last = 1<<16 - 1 // no privilege is needed to bind it: that would refuse as landlock does
+	if err := restrict(rules{Ports: []int{last}}); err != nil {
 		return err
 	}
 	s, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
@@ -235,7 +235,11 @@ func probePorts(abi int) error {
 		return err
 	}
 	defer unix.Close(s)
-	return refused(unix.Connect(s, &unix.SockaddrInet4{Port: discard, Addr: [4]byte{127, 0, 0, 1}}), "connect")
+	at := &unix.SockaddrInet4{Port: last, Addr: [4]byte{127, 0, 0, 1}}
+	if err := refused(unix.Connect(s, at), "connect"); err != nil {
+		return err
+	}
+	return refused(unix.Bind(s, at), "bind a port of the node")
 }
 
 func probeScope(abi int) error {

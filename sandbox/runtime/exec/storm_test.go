@@ -37,8 +37,8 @@ func TestDaemonsThatEndAtOnce(t *testing.T) {
 	}
 }
 
-// TestOrphansThatNothingTells: a confined program whose orphans have no environment, no
-// brand and a session of their own holds up nobody's end: its user and its cgroup tell
+// TestOrphansThatNothingTells: a confined program whose orphans have no environment and a
+// session of their own holds up nobody's end: its user and its cgroup tell
 // whose they are.
 func TestOrphansThatNothingTells(t *testing.T) {
 	r := startRuntime(t, exec.Config{})
@@ -49,7 +49,7 @@ func TestOrphansThatNothingTells(t *testing.T) {
 				t.Skip("the node does not run as root: its programs have no user of their own")
 			}
 			token := newName()
-			storm := sh(`while :; do env -i setsid -f bash -c 'ulimit -R 777 && exec -c -a ` + token + ` sleep 3'; done`)
+			storm := sh(`while :; do env -i setsid -f bash -c 'ulimit -R 777; exec -c -a ` + token + ` sleep 3'; done`)
 			storm.Exec[0], storm.Isolation, storm.Sandbox = "bash", level, storm.PID
 			p := start(t, r, storm)
 			eventually(t, "there are orphans", func() bool { return withToken(token, 0) > 20 })

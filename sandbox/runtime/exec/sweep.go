@@ -149,9 +149,27 @@ func (g *guardian) account(v victim) error {
 	case v.err != nil:
 		return fmt.Errorf("%v of %s cannot be killed: %w: kill it as root", v.proc, v.tree, v.err)
 	case v.tree == strayTree && !g.ending:
-		return fmt.Errorf("%v was killed as a stray: it belongs to no program that is running", v.proc)
+		return g.strayKilled(v.proc)
 	}
 	return nil
+}
+
+// strayLines is how often strays are told: whoever makes them without end is not to
+// fill the node's log.
+const strayLines = time.Second
+
+// strayKilled counts a stray, and tells of those since the last time.
+func (g *guardian) strayKilled(p proc) error {
+	g.untold++
+	if time.Since(g.strayTold) < strayLines {
+		return nil
+	}
+	n := g.untold
+	g.untold, g.strayTold = 0, time.Now()
+	if n == 1 {
+		return fmt.Errorf("%v was killed as a stray: it belongs to no program that is running", p)
+	}
+	return fmt.Errorf("%v was killed as a stray, and %d others since the last was told: they belong to no program that is running", p, n-1)
 }
 
 // forget forgets the killed processes that are no more.
