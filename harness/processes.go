@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -130,18 +131,31 @@ func StartOn(o ProcessOptions) Starter {
 	}
 }
 
+// Ports for nodes: below those that Linux hands out by itself
+// (net.ipv4.ip_local_port_range begins at 32768), or any connection that is made
+// could have one before its node does, or while that is down.
+const (
+	firstPort = 10_000
+	lastPort  = 32_000
+	portTries = 1000
+)
+
 // FreeAddrs returns loopback addresses that nobody listened on a moment ago.
 func FreeAddrs(n int) ([]string, error) {
 	var addrs []string
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	for range portTries {
+		if len(addrs) == n {
+			return addrs, nil
+		}
+		addr := fmt.Sprintf("127.0.0.1:%d", firstPort+rand.IntN(lastPort-firstPort))
+		l, err := net.Listen("tcp", addr)
 		if err != nil {
-			return nil, err
+			continue
 		}
 		defer l.Close() // all at the end, so that none is given twice
-		addrs = append(addrs, l.Addr().String())
+		addrs = append(addrs, addr)
 	}
-	return addrs, nil
+	return nil, fmt.Errorf("no %d free ports between %d and %d were found in %d tries", n, firstPort, lastPort, portTries)
 }
 
 // Nodes returns all nodes, running or not.
