@@ -2,6 +2,7 @@ package testcontainers
 
 import (
 	"context"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -152,16 +153,21 @@ func memory(t *testing.T, o *observed) {
 		t.Skip("the engine's processes are not seen from here")
 	}
 	require.False(t, isContainer(os.Getpid(), info.ID))
-	worst := harness.Memory{}
+	worst, least := harness.Memory{}, harness.Memory{Charged: math.MaxInt64}
 	for _, node := range o.Names() {
 		m, err := o.Memory(t.Context(), node)
 		require.NoError(t, err)
 		worst.RSS, worst.Charged = max(worst.RSS, m.RSS), max(worst.Charged, m.Charged)
+		if m.Charged < least.Charged {
+			least = m
+		}
 	}
 	t.Logf("figure: idle node, VmRSS %.1f MB, charged %.1f MB, worst; aim 25 MB", float64(worst.RSS)/1e6, float64(worst.Charged)/1e6)
 	require.LessOrEqual(t, worst.RSS, int64(50e6))
-	require.Positive(t, worst.Charged)
-	require.Less(t, worst.Charged, worst.RSS, "pages of the binary are not charged to each")
+	require.LessOrEqual(t, worst.Charged, int64(50e6))
+	require.Positive(t, least.Charged)
+	// Those of the binary are charged to whichever node reads them first.
+	require.Less(t, least.Charged, least.RSS, "pages of the binary are not charged to each")
 	own, err := o.ownRSS(t.Context(), "n1")
 	require.NoError(t, err)
 	require.InDelta(t, worst.RSS, own, 10e6, "what the node says of itself")
