@@ -128,6 +128,7 @@ func TestFiguresOfAProcessAndOfASandbox(t *testing.T) {
 	nodetest.Call[json.RawMessage](t, n, "sandbox.create", scripts("talk", replies, "exec sleep 600"))
 	pid := pidOf(t, n, "talk", "a")
 	nodetest.Call[operations.Messaged](t, n, "process.message", map[string]any{"pid": pid, "message": map[string]any{"method": "x"}})
+	require.Len(t, nodetest.Call[map[string]any](t, n, "process.info", map[string]any{"pid": pid, "keys": []string{"state", "isolation"}}), 2)
 	info := nodetest.Call[operations.ProcessInfo](t, n, "process.info", map[string]any{"pid": pid})
 	require.Positive(t, info.Stats.RSSBytes)
 	require.Positive(t, info.Stats.Files)

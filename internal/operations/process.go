@@ -2,6 +2,7 @@ package operations
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/glassbox-dev/glassbox/cluster"
 	"github.com/glassbox-dev/glassbox/internal/errs"
+	"github.com/glassbox-dev/glassbox/internal/jsontext"
 	"github.com/glassbox-dev/glassbox/internal/op"
 	"github.com/glassbox-dev/glassbox/memdb"
 	"github.com/glassbox-dev/glassbox/sandbox"
@@ -46,6 +48,12 @@ type Process struct {
 // ProcessParams names a process.
 type ProcessParams struct {
 	PID string `json:"pid" op:"required" doc:"the process's pid, as process.list shows it"`
+}
+
+// ProcessInfoParams says what to tell of a process.
+type ProcessInfoParams struct {
+	ProcessParams
+	Keys []string `json:"keys" doc:"only these members of the answer; all if left out"`
 }
 
 // ProcessKillParams says which process to end, and how.
@@ -97,7 +105,13 @@ func processOps(d Deps) []*op.Op {
 			Name: "process.info", Summary: "Show a process", Method: http.MethodGet, Path: "/processes/:pid/info",
 			Command: "info PID", Effect: op.Read, Runs: op.OnOwner, Errors: []errs.Kind{errs.NotFound},
 			Examples: []op.Example{{Summary: "one", Params: `{"pid":"${pid}"}`, Volatile: []string{"pid", "os_pid", "started", "stats", "output"}}},
-		}, func(_ context.Context, in ProcessParams) (ProcessInfo, error) { return d.processInfo(in.PID) }, op.Owner(pidOwner)),
+		}, func(_ context.Context, in ProcessInfoParams) (ProcessInfo, error) {
+			info, err := d.processInfo(in.PID)
+			info.keys = in.Keys
+			return info, err
+		}, op.Owner(func(ctx context.Context, in ProcessInfoParams) (string, error) {
+			return pidOwner(ctx, in.ProcessParams)
+		})),
 		op.Define(op.Spec{
 			Name: "process.kill", Summary: "End a process and all it started", Method: http.MethodDelete, Path: "/processes/:pid",
 			Command: "kill PID", Effect: op.Destructive, Runs: op.OnOwner, Timeout: 15 * time.Second,
@@ -131,6 +145,24 @@ type ProcessInfo struct {
 	Process // with Stats
 	// Output is what was printed in the slot, which a supervisor has none of.
 	Output *sandbox.OutputCounts `json:"output,omitempty"`
+
+	keys []string // the members that are asked for; nil is all
+}
+
+// MarshalJSON leaves out what was not asked for.
+func (p ProcessInfo) MarshalJSON() ([]byte, error) {
+	type all ProcessInfo
+	raw, err := jsontext.Marshal(all(p))
+	if err != nil || p.keys == nil {
+		return raw, err
+	}
+	wanted := map[string]json.RawMessage{}
+	jsontext.EachMember(raw, func(key, value []byte) {
+		if name := jsontext.Unquote(key); slices.Contains(p.keys, name) {
+			wanted[name] = value
+		}
+	})
+	return jsontext.Marshal(wanted)
 }
 
 func (d Deps) processInfo(pid string) (ProcessInfo, error) {
